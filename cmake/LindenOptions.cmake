@@ -1,0 +1,22 @@
+# linden_options: how our own programs, tests and benchmarks are compiled. Users of linden never see it.
+if(PROJECT_IS_TOP_LEVEL AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(LINDEN_CCACHE ccache)
+  if(LINDEN_CCACHE)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${LINDEN_CCACHE})
+  endif()
+endif()
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+
+add_library(linden_options INTERFACE)
+target_compile_options(linden_options INTERFACE -Wall -Wextra -Wconversion -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(linden_options INTERFACE -Wno-restrict)  # false for every `"text" + string` (GCC bug 105651)
+endif()
+if(LINDEN_WERROR)
+  target_compile_options(linden_options INTERFACE -Werror)
+endif()
+if(LINDEN_NATIVE)
+  target_compile_options(linden_options INTERFACE -march=native)
+endif()

@@ -1,0 +1,103 @@
+#pragma once
+/// \file
+/// What the command lines of the programs share, over CLI11: comma lists, and one way to end.
+/// A program ends with  0  done, or help was asked for
+///                      1  something failed: a file, its contents, memory
+///                      2  the command line made no sense
+/// and in the last two cases with one line on stderr, "program: what is wrong".
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <linden/core/error.hpp>  // Error, UsageError, text
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace linden::examples {
+
+/// "4,8,16" -> {4, 8, 16}.
+/// \throw UsageError naming the item that is not a number of this type; an empty item is none.
+template <class Number>
+requires std::integral<Number> || std::floating_point<Number>
+[[nodiscard]] std::vector<Number> parse_list(std::string_view list) {
+  std::vector<Number> values;
+  for (std::size_t begin = 0; begin <= list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    const std::string_view item = list.substr(begin, end - begin);
+    Number value{};
+    const auto [stop, error] = std::from_chars(item.data(), item.data() + item.size(), value);
+    if (error != std::errc{} || stop != item.data() + item.size()) {
+      throw UsageError(text('"', item, "\" in \"", list, "\" is not ",
+                            std::integral<Number> ? "a whole number" : "a number",
+                            error == std::errc::result_out_of_range ? " in range" : ""));
+    }
+    values.push_back(value);
+    begin = end + 1;
+  }
+  return values;
+}
+
+/// An option that takes one list, "--ranks 4,8,16", into `values`, whose contents are the default. Unlike CLI11's own
+/// lists it never swallows the arguments behind it, and it refuses an empty item.
+template <class Number>
+CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<Number>& values, const std::string& help) {
+  const auto read = [name, &values](const CLI::results_t& given) {
+    try {
+      values = parse_list<Number>(given.back());
+    } catch (const UsageError& error) {
+      throw CLI::ValidationError(name, error.what());
+    }
+    return true;
+  };
+  std::ostringstream standard;
+  for (std::size_t i = 0; i < values.size(); ++i) standard << (i == 0 ? "" : ",") << values[i];
+  return app.add_option(name, read, help)->expected(1)->type_name("N,N,...")->default_str(standard.str());
+}
+
+/// The message on one line, whatever it held.
+[[nodiscard]] inline std::string one_line(std::string message) {
+  for (char& c : message) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  return message;
+}
+
+/// Reads the command line into `app` and runs `body()`, which returns nothing or an exit status.
+/// \return the program's exit status; messages go to `err`, help to `out`.
+template <std::invocable Body>
+[[nodiscard]] int run_program(int argc, const char* const* argv, CLI::App& app, Body&& body,
+                              std::ostream& out = std::cout, std::ostream& err = std::cerr) {
+  const std::string program = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "program";
+  const auto fails = [&](int status, const std::string& message) {
+    err << program << ": " << one_line(message) << std::endl;
+    return status;
+  };
+  try {
+    app.parse(argc, argv);
+    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
+      std::forward<Body>(body)();
+      return 0;
+    } else {
+      return std::forward<Body>(body)();
+    }
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error, out, err);  // --help, --version
+    return fails(2, std::string(error.what()) + " (see " + program + " --help)");
+  } catch (const UsageError& error) {
+    return fails(2, error.what());
+  } catch (const std::exception& error) {  // linden::Error and everything else
+    return fails(1, error.what());
+  }
+}
+
+}  // namespace linden::examples

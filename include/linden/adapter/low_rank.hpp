@@ -1,0 +1,33 @@
+#pragma once
+/// \file
+/// The adapted layer: one formula for every kind of adapter.
+///
+///     y = x W^T + ((x A) ⊙ P) B
+///
+/// Shapes  x [tokens, in], W [out, in] (as Hugging Face stores it), A [in, rank], B [rank, out], P [tokens, rank].
+///         P is one row for all tokens (bound with row stride 0) or a row per token: s * 1 is LoRA, a prefix of it DyLoRA,
+///         Algorithm 1's vector MatryoshkaLoRA, a rank per sequence the stratified kind.
+/// Source  arXiv:2605.07850, equation 7.
+
+#include <linden/ops/product.hpp>
+
+namespace linden {
+
+/// The factors of one adapted projection of `In` inputs and `Out` outputs; `rank` is bound at run time.
+template <long In, long Out>
+struct LowRank {
+  template <class Mode>
+  struct Factors {
+    typename Mode::template tensor<Shape<In, rank>> A{"lora_A"};
+    typename Mode::template tensor<Shape<rank, Out>> B{"lora_B"};
+  };
+};
+
+/// y = x W^T + ((x A) ⊙ P) B. The second product accumulates into the first's output.
+template <long M, long In, long Out, class Factors>
+constexpr Expr<Shape<M, Out>> adapted_linear(Expr<Shape<M, In>> x, Expr<Shape<Out, In>> weight, const Factors& adapter,
+                                             Expr<Shape<M, rank>> P) {
+  return x * transpose(weight) + hadamard(x * adapter.A, P) * adapter.B;
+}
+
+}  // namespace linden

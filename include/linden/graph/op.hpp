@@ -1,0 +1,106 @@
+#pragma once
+/// \file
+/// What an operation is to the graph: a name, how its gradient is written, and its kernels.
+///
+/// An operation is a struct of static members; the set is open, yours are as good as the library's.
+///
+///     struct Square {
+///       static constexpr const char* name = "square";
+///       static constexpr int arity = 1;
+///       template <class T> static T element(T x) { return x * x; }            // elementwise: fuses with its neighbours
+///       static constexpr void vjp(Vjp& v) {                                   // dL/dx from dL/dy, in symbols
+///         v.gradient(0, symbolic::hadamard(v.upstream(), symbolic::scale(2.0, v.input(0))));
+///       }
+///     };
+///
+/// An operation that is not elementwise has `template <class T> static void cpu(const Call<T>& call)` instead of `element`.
+/// Optional members (all static constexpr): `bool commutative`, `bool accumulates` (its kernel honours
+/// `Result::accumulate`), `bool cheap` (a recompute policy may run it again in the backward pass).
+/// A missing `vjp` means no gradient flows through it.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace linden {
+
+inline constexpr int max_inputs = 8;
+inline constexpr int max_results = 4;
+inline constexpr int max_attributes = 4;
+
+/// One argument of a running kernel: a matrix of T, or of ids.
+template <class T>
+struct Operand {
+  T* data = nullptr;                  ///< null: a result nobody asked for
+  const std::int32_t* ids = nullptr;  ///< set instead of data for inputs of ids
+  long rows = 0, columns = 0;
+  long stride = 0;          ///< elements from row to row; 0 repeats one row
+  bool accumulate = false;  ///< results only: add to what is there instead of overwriting
+
+  [[nodiscard]] T* row(long index) const { return data + index * stride; }
+};
+
+/// What a kernel is called with.
+template <class T>
+struct Call {
+  std::array<Operand<T>, max_inputs> inputs;
+  std::array<Operand<T>, max_results> results;
+  std::array<double, max_attributes> attributes;  ///< the node's constants (epsilon, heads, ...), as its header says
+};
+
+struct Vjp;
+
+/// An operation as nodes see it; made from the struct by `descriptor<Op>`.
+struct Descriptor {
+  const char* name = "";
+  int arity = 0;
+  std::uint32_t hash = 0;
+  bool elementwise = false, commutative = false, accumulates = false, cheap = false;
+  void (*vjp)(Vjp&) = nullptr;
+  float (*unary_float)(float) = nullptr;
+  double (*unary_double)(double) = nullptr;
+  float (*binary_float)(float, float) = nullptr;
+  double (*binary_double)(double, double) = nullptr;
+  void (*cpu_float)(const Call<float>&) = nullptr;
+  void (*cpu_double)(const Call<double>&) = nullptr;
+};
+
+namespace detail {
+
+constexpr std::uint32_t mix(std::uint32_t hash, std::uint32_t value) { return (hash ^ value) * 16777619U; }
+
+constexpr std::uint32_t hash_of(const char* name) {
+  std::uint32_t hash = 2166136261U;
+  for (; *name != 0; ++name) hash = mix(hash, static_cast<unsigned char>(*name));
+  return hash;
+}
+
+template <class Op>
+constexpr Descriptor describe() {
+  Descriptor d{.name = Op::name, .arity = Op::arity, .hash = hash_of(Op::name)};
+  static_assert(Op::arity <= max_inputs, "linden: an operation takes at most 8 inputs");
+  if constexpr (requires { &Op::vjp; }) d.vjp = &Op::vjp;
+  if constexpr (requires { Op::commutative; }) d.commutative = Op::commutative;
+  if constexpr (requires { Op::accumulates; }) d.accumulates = Op::accumulates;
+  if constexpr (requires { Op::cheap; }) d.cheap = Op::cheap;
+  if constexpr (requires { Op::element(1.0F); }) {
+    d.elementwise = d.cheap = d.accumulates = true;
+    d.unary_float = &Op::template element<float>;
+    d.unary_double = &Op::template element<double>;
+  } else if constexpr (requires { Op::element(1.0F, 1.0F); }) {
+    d.elementwise = d.cheap = d.accumulates = true;
+    d.binary_float = &Op::template element<float>;
+    d.binary_double = &Op::template element<double>;
+  } else if constexpr (requires { &Op::template cpu<float>; }) {
+    d.cpu_float = &Op::template cpu<float>;
+    d.cpu_double = &Op::template cpu<double>;
+  }
+  return d;
+}
+
+}  // namespace detail
+
+template <class Op>
+inline constexpr Descriptor descriptor = detail::describe<Op>();
+
+}  // namespace linden

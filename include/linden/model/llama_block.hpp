@@ -1,0 +1,170 @@
+#pragma once
+/// \file
+/// One Llama block as functions the compiler traces: with adapters on its seven projections (base frozen), and without (every
+/// weight trainable). Compiled once, run for every layer.
+/// Shapes  x [tokens, hidden], packed sequences; spans [sequences, 4] as in ops/attention.hpp.
+/// Source  transformers, modeling_llama (eager path).
+
+#include <linden/adapter/low_rank.hpp>
+#include <linden/model/llama_config.hpp>
+#include <linden/ops/attention.hpp>
+#include <linden/ops/cross_entropy.hpp>
+#include <linden/ops/embedding.hpp>
+#include <linden/ops/norm.hpp>
+
+namespace linden {
+
+template <LlamaConfiguration C>
+struct LlamaLayer {
+  static constexpr long query_columns = C::heads * C::head_size;
+  static constexpr long kv_columns = C::kv_heads * C::head_size;
+  using Hidden = Expr<Shape<tokens, C::hidden>>;
+  using Spans = Ids<Shape<sequences, 4>>;
+
+  /// The layer's weights, [out, in] each; names follow "model.layers.N." in Hugging Face checkpoints.
+  template <class Mode>
+  struct Weights {
+    template <long... E>
+    using Leaf = typename Mode::template tensor<Shape<E...>>;
+    Leaf<C::hidden> input_norm{"input_layernorm.weight"};
+    Leaf<query_columns, C::hidden> q{"self_attn.q_proj.weight"};
+    Leaf<kv_columns, C::hidden> k{"self_attn.k_proj.weight"};
+    Leaf<kv_columns, C::hidden> v{"self_attn.v_proj.weight"};
+    Leaf<C::hidden, query_columns> o{"self_attn.o_proj.weight"};
+    Leaf<C::hidden> post_norm{"post_attention_layernorm.weight"};
+    Leaf<C::intermediate, C::hidden> gate{"mlp.gate_proj.weight"};
+    Leaf<C::intermediate, C::hidden> up{"mlp.up_proj.weight"};
+    Leaf<C::hidden, C::intermediate> down{"mlp.down_proj.weight"};
+  };
+
+  /// The layer's adapters; names follow "model.layers.N." and precede ".weight" in PEFT files (transposed there).
+  template <class Mode>
+  struct Adapters {
+    template <long In, long Out>
+    using Factors = typename LowRank<In, Out>::template Factors<Mode>;
+    Factors<C::hidden, query_columns> q{{"self_attn.q_proj.lora_A"}, {"self_attn.q_proj.lora_B"}};
+    Factors<C::hidden, kv_columns> k{{"self_attn.k_proj.lora_A"}, {"self_attn.k_proj.lora_B"}};
+    Factors<C::hidden, kv_columns> v{{"self_attn.v_proj.lora_A"}, {"self_attn.v_proj.lora_B"}};
+    Factors<query_columns, C::hidden> o{{"self_attn.o_proj.lora_A"}, {"self_attn.o_proj.lora_B"}};
+    Factors<C::hidden, C::intermediate> gate{{"mlp.gate_proj.lora_A"}, {"mlp.gate_proj.lora_B"}};
+    Factors<C::hidden, C::intermediate> up{{"mlp.up_proj.lora_A"}, {"mlp.up_proj.lora_B"}};
+    Factors<C::intermediate, C::hidden> down{{"mlp.down_proj.lora_A"}, {"mlp.down_proj.lora_B"}};
+  };
+
+  /// What all layers of a batch share: the angles of every token.
+  template <class Mode>
+  struct Angles {
+    typename Mode::template tensor<Shape<tokens, C::head_size / 2>> cosine{"cosine"};
+    typename Mode::template tensor<Shape<tokens, C::head_size / 2>> sine{"sine"};
+  };
+
+  /// A projection of the frozen base with its adapter.
+  struct Adapted {
+    Adapters<Symbolic> a;
+    Expr<Shape<tokens, rank>> P;
+    template <class X, class W, class F>
+    constexpr auto operator()(X x, W w, F Adapters<Symbolic>::*adapter) const {
+      return adapted_linear(x, w, a.*adapter, P);
+    }
+  };
+  /// A projection of the base alone.
+  struct Plain {
+    template <class X, class W, class Unused>
+    constexpr auto operator()(X x, W w, Unused) const {
+      return x * transpose(w);
+    }
+  };
+
+  template <class Project>
+  static constexpr auto queries_keys_values(Hidden x, const Weights<Symbolic>& w, const Angles<Symbolic>& angles,
+                                            Project project) {
+    using A = Adapters<Symbolic>;
+    const Hidden normed = rms_norm(x, w.input_norm, C::epsilon);
+    const auto q = rotary<C::head_size>(project(normed, w.q, &A::q), angles.cosine, angles.sine);
+    const auto k = rotary<C::head_size>(project(normed, w.k, &A::k), angles.cosine, angles.sine);
+    const auto v = project(normed, w.v, &A::v);
+    return std::tuple(q, k, v);
+  }
+
+  template <class Keys, class Project>
+  static constexpr Hidden after_keys(Hidden x, Expr<Shape<tokens, query_columns>> q, Keys k, Keys v, Spans spans,
+                                     const Weights<Symbolic>& w, Project project) {
+    using A = Adapters<Symbolic>;
+    const auto attended = attention<C::heads, C::kv_heads>(q, k, v, spans);
+    const Hidden h = x + project(attended, w.o, &A::o);
+    const Hidden normed = rms_norm(h, w.post_norm, C::epsilon);
+    const auto gated = hadamard(silu(project(normed, w.gate, &A::gate)), project(normed, w.up, &A::up));
+    return h + project(gated, w.down, &A::down);
+  }
+
+  template <class Project>
+  static constexpr Hidden whole(Hidden x, const Weights<Symbolic>& w, const Angles<Symbolic>& angles, Spans spans,
+                                Project project) {
+    const auto [q, k, v] = queries_keys_values(x, w, angles, project);
+    return after_keys(x, q, k, v, spans, w, project);
+  }
+
+  /// x -> block(x), base frozen, adapters trainable.
+  struct AdaptedBlock {
+    constexpr Hidden operator()(Hidden x, Frozen<Weights<Symbolic>> w, Adapters<Symbolic> a,
+                                Frozen<Expr<Shape<tokens, rank>>> P, Frozen<Angles<Symbolic>> angles, Spans spans) const {
+      return whole(x, w, angles, spans, Adapted{a, P});
+    }
+  };
+
+  /// x -> block(x), every weight trainable.
+  struct FullBlock {
+    constexpr Hidden operator()(Hidden x, Weights<Symbolic> w, Frozen<Angles<Symbolic>> angles, Spans spans) const {
+      return whole(x, w, angles, spans, Plain{});
+    }
+  };
+
+  /// Generation, first half: x -> q, k, v of the new tokens, ready to be put into a cache.
+  struct AdaptedKeys {
+    constexpr auto operator()(Hidden x, Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a,
+                              Frozen<Expr<Shape<tokens, rank>>> P, Frozen<Angles<Symbolic>> angles) const {
+      return queries_keys_values(x, w, angles, Adapted{a, P});
+    }
+  };
+  /// Generation, second half: x, q and the cache -> block(x).
+  struct AdaptedAfterKeys {
+    using Cache = Expr<Shape<cached, kv_columns>>;
+    constexpr Hidden operator()(Hidden x, Expr<Shape<tokens, query_columns>> q, Cache k, Cache v,
+                                Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a,
+                                Frozen<Expr<Shape<tokens, rank>>> P, Spans spans) const {
+      return after_keys(x, q, k, v, spans, w, Adapted{a, P});
+    }
+  };
+};
+
+/// What lies around the blocks.
+template <LlamaConfiguration C>
+struct LlamaHead {
+  using Hidden = Expr<Shape<tokens, C::hidden>>;
+  using Norm = Expr<Shape<C::hidden>>;
+  using Table = Expr<Shape<C::vocabulary, C::hidden>>;
+  using Targets = Ids<Shape<tokens>>;
+
+  struct Embed {
+    constexpr Hidden operator()(Table table, Ids<Shape<tokens>> ids) const { return embedding(table, ids); }
+  };
+  /// scale * sum of the cross-entropies of the tokens that have a target.
+  struct Loss {
+    constexpr Expr<Shape<>> operator()(Hidden x, Norm norm, Table head, Targets targets, Frozen<Expr<Shape<>>> scale) const {
+      return head_cross_entropy(rms_norm(x, norm, C::epsilon), head, targets, scale);
+    }
+  };
+  /// Per token: cross-entropy, and whether the target has the highest logit.
+  struct Scores {
+    constexpr auto operator()(Hidden x, Norm norm, Table head, Targets targets) const {
+      return head_scores(rms_norm(x, norm, C::epsilon), head, targets);
+    }
+  };
+  struct Logits {
+    constexpr auto operator()(Hidden x, Norm norm, Table head) const {
+      return rms_norm(x, norm, C::epsilon) * transpose(head);
+    }
+  };
+};
+
+}  // namespace linden

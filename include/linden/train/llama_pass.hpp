@@ -1,0 +1,186 @@
+#pragma once
+/// \file
+/// Loss and gradients of a Llama over one packed micro-batch: forward through all layers, head and loss, backward again. Each
+/// block's two plans are compiled once; what a layer keeps for backward lies in its own part of one buffer.
+/// Units   loss is the sum of the cross-entropies of all targets times `scale` (1 / N for the mean over an accumulated batch).
+/// Memory  nothing is allocated once the largest batch has been seen.
+
+#include <linden/data/batch.hpp>
+#include <linden/model/llama.hpp>
+
+namespace linden {
+
+/// P of the adapter formula: one row for all tokens (stride 0) or one row per token, of the active rank.
+template <class T>
+struct RankRows {
+  const T* data = nullptr;
+  long active_rank = 0;
+  long stride = 0;
+
+  [[nodiscard]] auto view(long token_count) const {
+    return TensorView<const T, Shape<tokens, rank>>::strided(data, token_count, active_rank, stride).named("P");
+  }
+};
+
+namespace detail {
+
+/// The activations of a pass: hidden states between layers, two hidden gradients, what blocks keep.
+template <LlamaConfiguration C, Real T, class Pass>
+class Activations {
+ public:
+  using Hidden = TensorView<T, Shape<tokens, C::hidden>>;
+
+  void resize(long token_count, const Sizes& sizes) {
+    tokens_ = token_count;
+    saved_per_layer_ = Pass::kept.pools.elements(sizes);
+    hidden_.reserve(static_cast<std::size_t>((C::layers + 3) * token_count * C::hidden));
+    saved_.reserve(static_cast<std::size_t>(C::layers * saved_per_layer_));
+  }
+  /// Input of layer l; hidden(C::layers) is the output of the last.
+  [[nodiscard]] Hidden hidden(long l) const { return Hidden(hidden_.data() + l * tokens_ * C::hidden, tokens_); }
+  /// One of two gradient buffers.
+  [[nodiscard]] Hidden gradient(long which) const { return hidden(C::layers + 1 + which % 2); }
+  [[nodiscard]] T* saved(long l) const { return saved_.data() + l * saved_per_layer_; }
+
+ private:
+  AlignedBuffer<T> hidden_, saved_;
+  long tokens_ = 0, saved_per_layer_ = 0;
+};
+
+/// {first query, queries, first key, keys} per sequence, from the offsets of a batch.
+inline void spans_of(const Batch& batch, std::vector<std::int32_t>& spans) {
+  spans.clear();
+  for (std::size_t s = 0; s < batch.sequences(); ++s) {
+    const std::int32_t first = batch.offsets[s], count = batch.offsets[s + 1] - first;
+    spans.insert(spans.end(), {first, count, first, count});
+  }
+}
+
+inline auto id_view(const std::vector<std::int32_t>& ids, const char* name) {
+  return TensorView<const std::int32_t, Shape<tokens>>(ids.data(), static_cast<long>(ids.size())).named(name);
+}
+
+template <class T>
+auto scalar_view(T& value, const char* name) {
+  return TensorView<T, Shape<>>(&value).named(name);
+}
+
+}  // namespace detail
+
+/// Fine-tuning: the base is frozen, the adapters are trained.
+template <LlamaConfiguration C, Real T, Keep Policy = Keep::costly>
+class AdapterPass {
+  using Layer = LlamaLayer<C>;
+  using Head = LlamaHead<C>;
+
+ public:
+  using Block = decltype(pullback<Policy, 0, 2>(typename Layer::AdaptedBlock{}));
+
+  /// Loss of the batch; adds its gradients to `gradients`. Factors and gradients are of the active rank (see
+  /// AdapterFactors::prefix).
+  double run(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows,
+             const AdapterFactors<C, T>& gradients, const Batch& batch, double scale) {
+    forward(model, factors, rows, batch);
+    const LlamaWeights<C, T>& w = model.weights();
+    const T factor = static_cast<T>(scale);
+    T loss = 0;
+    auto top = std::tuple(detail::scalar_view(loss, "loss"), activations_.gradient(C::layers));
+    evaluate_into<decltype(value_and_grad<0>(typename Head::Loss{}))>(
+        workspace_, top, activations_.hidden(C::layers), w.norm, w.head, detail::id_view(batch.targets, "targets"),
+        detail::scalar_view(factor, "scale"));
+    for (long l = C::layers - 1; l >= 0; --l) {
+      const auto at = static_cast<std::size_t>(l);
+      run_backward(Block{}, workspace_, activations_.saved(l),
+                   std::tuple(activations_.gradient(l), Accumulate{gradients.layers[at]}), activations_.gradient(l + 1),
+                   activations_.hidden(l), w.layers[at], factors.layers[at], rows.view(inputs_.token_count()),
+                   inputs_.angles(), inputs_.spans());
+    }
+    return static_cast<double>(loss);
+  }
+
+  /// Cross-entropy and correctness per token ([tokens] each, 0 where there is no target), without gradients.
+  void score(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows, const Batch& batch,
+             std::span<T> losses, std::span<T> correct) {
+    forward(model, factors, rows, batch);
+    using Column = TensorView<T, Shape<tokens, 1>>;
+    const long n = inputs_.token_count();
+    auto out = std::tuple(Column(losses.data(), n), Column(correct.data(), n));
+    evaluate_into<decltype(compile(typename Head::Scores{}))>(workspace_, out, activations_.hidden(C::layers),
+                                                              model.weights().norm, model.weights().head,
+                                                              detail::id_view(batch.targets, "targets"));
+  }
+
+ private:
+  void forward(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows, const Batch& batch) {
+    detail::spans_of(batch, spans_);
+    inputs_.set(batch.positions, spans_);
+    Sizes sizes;
+    sizes.bound[static_cast<std::size_t>(-tokens - 1)] = inputs_.token_count();
+    sizes.bound[static_cast<std::size_t>(-rank - 1)] = rows.active_rank;
+    activations_.resize(inputs_.token_count(), sizes);
+    const LlamaWeights<C, T>& w = model.weights();
+    auto first = activations_.hidden(0);
+    evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, first, w.embedding, detail::id_view(batch.ids, "ids"));
+    for (long l = 0; l < C::layers; ++l) {
+      const auto at = static_cast<std::size_t>(l);
+      run_forward(Block{}, workspace_, activations_.saved(l), activations_.hidden(l + 1), activations_.hidden(l), w.layers[at],
+                  factors.layers[at], rows.view(inputs_.token_count()), inputs_.angles(), inputs_.spans());
+    }
+  }
+
+  PackedInputs<C, T> inputs_;
+  std::vector<std::int32_t> spans_;
+  detail::Activations<C, T, Block> activations_;
+  Workspace<T> workspace_;
+};
+
+/// Pretraining: every weight is trained, there is no adapter.
+template <LlamaConfiguration C, Real T, Keep Policy = Keep::costly>
+class FullPass {
+  using Layer = LlamaLayer<C>;
+  using Head = LlamaHead<C>;
+
+ public:
+  using Block = decltype(pullback<Policy, 0, 1>(typename Layer::FullBlock{}));
+
+  /// Loss of the batch; adds its gradients to `gradients` (views of the model's layout).
+  double run(const Llama<C, T>& model, LlamaWeights<C, T>& gradients, const Batch& batch, double scale) {
+    const LlamaWeights<C, T>& w = model.weights();
+    detail::spans_of(batch, spans_);
+    inputs_.set(batch.positions, spans_);
+    const long n = inputs_.token_count();
+    Sizes sizes;
+    sizes.bound[static_cast<std::size_t>(-tokens - 1)] = n;
+    activations_.resize(n, sizes);
+    const auto ids = detail::id_view(batch.ids, "ids");
+    auto first = activations_.hidden(0);
+    evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, first, w.embedding, ids);
+    for (long l = 0; l < C::layers; ++l)
+      run_forward(Block{}, workspace_, activations_.saved(l), activations_.hidden(l + 1), activations_.hidden(l),
+                  w.layers[static_cast<std::size_t>(l)], inputs_.angles(), inputs_.spans());
+    const T factor = static_cast<T>(scale);
+    T loss = 0;
+    auto top = std::tuple(detail::scalar_view(loss, "loss"),
+                          std::tuple(activations_.gradient(C::layers), Accumulate{gradients.norm}, Accumulate{gradients.head}));
+    evaluate_into<decltype(value_and_grad<0, 1, 2>(typename Head::Loss{}))>(
+        workspace_, top, activations_.hidden(C::layers), w.norm, w.head, detail::id_view(batch.targets, "targets"),
+        detail::scalar_view(factor, "scale"));
+    for (long l = C::layers - 1; l >= 0; --l) {
+      const auto at = static_cast<std::size_t>(l);
+      run_backward(Block{}, workspace_, activations_.saved(l),
+                   std::tuple(activations_.gradient(l), Accumulate{gradients.layers[at]}), activations_.gradient(l + 1),
+                   activations_.hidden(l), w.layers[at], inputs_.angles(), inputs_.spans());
+    }
+    Accumulate table{gradients.embedding};
+    evaluate_into<decltype(vjp<0>(typename Head::Embed{}))>(workspace_, table, w.embedding, ids, activations_.gradient(0));
+    return static_cast<double>(loss);
+  }
+
+ private:
+  PackedInputs<C, T> inputs_;
+  std::vector<std::int32_t> spans_;
+  detail::Activations<C, T, Block> activations_;
+  Workspace<T> workspace_;
+};
+
+}  // namespace linden

@@ -1,0 +1,11 @@
+#pragma once
+/// \file
+/// The version of linden, for the preprocessor. It follows semantic versioning and equals the version of the CMake
+/// project; configuring fails when the two differ.
+
+#define LINDEN_VERSION_MAJOR 0
+#define LINDEN_VERSION_MINOR 1
+#define LINDEN_VERSION_PATCH 0
+
+/// One number that grows with the version: `#if LINDEN_VERSION >= 10200` asks for 1.2.0 or later.
+#define LINDEN_VERSION (LINDEN_VERSION_MAJOR * 10000 + LINDEN_VERSION_MINOR * 100 + LINDEN_VERSION_PATCH)

@@ -1,0 +1,3 @@
+// Nothing is wrong here.
+// expected: anything
+int main() {}
