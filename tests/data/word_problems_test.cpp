@@ -174,7 +174,7 @@ BOOST_AUTO_TEST_CASE(written_rows_read_back) {
     BOOST_TEST(examples[i].answer == problems[i].answer);
   }
   test::refused<DataError>([&] { write_jsonl(folder.path() / "absent" / "rows.jsonl", problems); },
-                           {"rows.jsonl: cannot be written"});
+                           {"rows.jsonl: cannot be created"});
 }
 
 BOOST_AUTO_TEST_CASE(impossible_requests_are_refused) {

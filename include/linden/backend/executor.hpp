@@ -318,7 +318,9 @@ auto element_type_of() {
   } else if constexpr (is_accumulate<R>) {
     return element_type_of<decltype(R::record)>();
   } else {
-    return []<class... M>(std::tuple<M&...>) { return element_type_of<M...>(); }(members(std::declval<R&>()));
+    return []<class... M>(std::type_identity<std::tuple<M&...>>) {
+      return element_type_of<M..., More...>();
+    }(std::type_identity<decltype(members(std::declval<R&>()))>{});
   }
 }
 

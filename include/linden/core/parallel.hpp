@@ -13,9 +13,8 @@
 #endif
 
 /// Before a loop whose iterations are independent: the compiler need not check pointers for overlap.
-#if defined(__clang__)
-#define LINDEN_INDEPENDENT _Pragma("clang loop vectorize(enable) interleave(enable)")
-#elif defined(__GNUC__)
+/// (Clang checks them at run time; its own pragma would warn wherever it decides not to vectorise.)
+#if defined(__GNUC__) && !defined(__clang__)
 #define LINDEN_INDEPENDENT _Pragma("GCC ivdep")
 #else
 #define LINDEN_INDEPENDENT

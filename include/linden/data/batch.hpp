@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <linden/core/error.hpp>
-#include <linden/data/dataset.hpp>
+#include <linden/data/sample.hpp>
 #include <vector>
 
 namespace linden {

@@ -14,10 +14,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <linden/core/atomic_write.hpp>
 #include <linden/core/error.hpp>
 #include <linden/data/tokenizer_file.hpp>
 #include <linden/data/utf8.hpp>
-#include <linden/data/whole_file.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -262,9 +262,9 @@ inline void write_tokenizer(const TrainedBpe& bpe, const std::filesystem::path& 
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw DataError(text(folder.string(), ": cannot be made: ", error.message()));
-  write_whole(folder / "special_tokens_map.json", names.dump(2) + "\n");
-  write_whole(folder / "tokenizer_config.json", config.dump(2) + "\n");
-  write_whole(folder / "tokenizer.json", tokenizer.dump(2) + "\n");
+  write_atomically(folder / "special_tokens_map.json", names.dump(2) + "\n");
+  write_atomically(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  write_atomically(folder / "tokenizer.json", tokenizer.dump(2) + "\n");
 }
 
 }  // namespace linden

@@ -20,6 +20,7 @@
 #include <initializer_list>
 #include <limits>
 #include <linden/core/error.hpp>
+#include <linden/data/sample.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -41,17 +42,13 @@ struct Example {
   long row;              ///< number among the rows of the file, from 0
 };
 
-/// One row as tokens; `ids` and `labels` have the same length.
-struct Sample {
-  static constexpr std::int32_t ignored = -100;  ///< the label of a token that is not learned
-
-  std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> labels;
-  long row;
-};
-
 /// Read all rows of a file.
 inline constexpr long all_rows = std::numeric_limits<long>::max();
+
+/// A question and its answer in GSM8K's format.
+[[nodiscard]] inline Example question_example(const std::string& question, std::string answer, long row) {
+  return {RowKind::question_answer, question, "Question: " + question + "\nAnswer: ", std::move(answer), row};
+}
 
 namespace detail {
 
@@ -85,10 +82,8 @@ class RowReader {
     const RowKind found = kind();
     if (found != expected) refuse("keys ", keys(), " are of another kind than the rows before");
     switch (found) {
-      case RowKind::question_answer: {
-        const std::string question = field("question");
-        return {found, question, "Question: " + question + "\nAnswer: ", field("answer"), row};
-      }
+      case RowKind::question_answer:
+        return question_example(field("question"), field("answer"), row);
       case RowKind::instruction: {
         const std::string instruction = field("instruction"), input = row_.contains("input") ? field("input") : "";
         const std::string middle = input.empty() ? "" : "\n\n### Input:\n" + input;

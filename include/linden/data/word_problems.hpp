@@ -13,9 +13,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <linden/core/atomic_write.hpp>
 #include <linden/core/error.hpp>
 #include <linden/core/random.hpp>
-#include <linden/data/whole_file.hpp>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -305,7 +305,7 @@ inline void write_jsonl(const std::filesystem::path& path, std::span<const WordP
   std::string rows;
   for (const WordProblem& problem : problems)
     rows += nlohmann::ordered_json{{"question", problem.question}, {"answer", problem.answer}}.dump() + "\n";
-  write_whole(path, rows);
+  write_atomically(path, rows);
 }
 
 }  // namespace linden

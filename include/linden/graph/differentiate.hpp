@@ -77,7 +77,8 @@ constexpr void differentiate(Graph& graph, int y, int upstream, const int* wrt, 
       v.upstream_ids[k] = waiting[at][k] - 1;
       any = any || waiting[at][k] > 0;
     }
-    if (!any || n.op->vjp == nullptr) continue;
+    if (!any || n.op->flat) continue;
+    if (n.op->vjp == nullptr) throw "linden: gradient through an operation that has none (no vjp, and not flat)";
     for (int k = 0; k < n.op->arity; ++k) {
       const int input = n.inputs[static_cast<std::size_t>(k)];
       v.wanted[static_cast<std::size_t>(k)] = needed[static_cast<std::size_t>(input)] && !graph[input].ids;

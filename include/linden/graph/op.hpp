@@ -15,8 +15,9 @@
 ///
 /// An operation that is not elementwise has `template <class T> static void cpu(const Call<T>& call)` instead of `element`.
 /// Optional members (all static constexpr): `bool commutative`, `bool accumulates` (its kernel honours
-/// `Result::accumulate`), `bool cheap` (a recompute policy may run it again in the backward pass).
-/// A missing `vjp` means no gradient flows through it.
+/// `Result::accumulate`), `bool cheap` (a recompute policy may run it again in the backward pass), `bool flat` (its derivative
+/// is zero wherever it exists, so no gradient flows through it).
+/// An operation that is not flat and has no `vjp` runs, but a gradient through it does not compile.
 
 #include <array>
 #include <cstddef>
@@ -55,7 +56,7 @@ struct Descriptor {
   const char* name = "";
   int arity = 0;
   std::uint32_t hash = 0;
-  bool elementwise = false, commutative = false, accumulates = false, cheap = false;
+  bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;
   void (*vjp)(Vjp&) = nullptr;
   float (*unary_float)(float) = nullptr;
   double (*unary_double)(double) = nullptr;
@@ -83,6 +84,7 @@ constexpr Descriptor describe() {
   if constexpr (requires { Op::commutative; }) d.commutative = Op::commutative;
   if constexpr (requires { Op::accumulates; }) d.accumulates = Op::accumulates;
   if constexpr (requires { Op::cheap; }) d.cheap = Op::cheap;
+  if constexpr (requires { Op::flat; }) d.flat = Op::flat;
   if constexpr (requires { Op::element(1.0F); }) {
     d.elementwise = d.cheap = d.accumulates = true;
     d.unary_float = &Op::template element<float>;

@@ -206,13 +206,19 @@ struct Planner {
   constexpr bool place_directly(int k) {
     const int node = result(k);
     Location& location = plan.locations[at(node)];
-    const bool accumulates = computed[at(node)] && graph()[node].op->accumulates;
-    if (!accumulates || uses[at(node)] > 0 || location.place != Place::none) return false;
+    if (!computed[at(node)] || !writers_accumulate(node)) return false;
+    if (uses[at(node)] > 0 || location.place != Place::none) return false;
     if (request.kept[at(node)]) return false;
     for (int other = 0; other < request.result_count; ++other)
       if (other != k && result(other) == node) return false;
     location = {.place = Place::result, .index = k};
     return true;
+  }
+
+  /// Whether whatever writes first to node i's buffer can add to what is there: below an absorbing sum, its base.
+  [[nodiscard]] constexpr bool writers_accumulate(int i) const {
+    while (absorbed[at(i)] >= 0) i = graph()[i].inputs[graph()[i].inputs[0] == absorbed[at(i)] ? 1 : 0];
+    return graph()[i].op->accumulates;
   }
 
   /// The node whose buffer node i is written to in the end.

@@ -58,7 +58,8 @@ struct SumTo {
   static void cpu(const Call<T>& call) {
     const Operand<T>& x = call.inputs[0];
     const Operand<T>& y = call.results[0];
-    if (y.columns == x.columns) return sum_rows(x, y);
+    // Sizes may agree on an axis that is summed: a named extent can be 1 today.
+    if (y.columns == x.columns && (y.rows != x.rows || x.rows == 1)) return sum_rows(x, y);
     if (y.rows == x.rows)
       return parallel_for(x.rows, x.columns, [&](long first, long last) {
         for (long i = first; i < last; ++i) *y.row(i) = sum_range(x, i, i + 1);

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <linden/core/atomic_write.hpp>
 #include <linden/core/error.hpp>
-#include <linden/io/atomic_write.hpp>
 #include <linden/io/mapped_file.hpp>
 #include <nlohmann/json.hpp>
 #include <string>

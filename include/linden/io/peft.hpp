@@ -14,8 +14,8 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <linden/core/atomic_write.hpp>
 #include <linden/core/error.hpp>
-#include <linden/io/atomic_write.hpp>
 #include <linden/io/json_file.hpp>
 #include <linden/io/mapped_file.hpp>
 #include <linden/io/safetensors.hpp>
@@ -35,8 +35,8 @@ struct PeftModule {
   std::string path;  // in the base model, such as "model.layers.0.self_attn.q_proj"
   long in = 0;
   long out = 0;
-  std::vector<float> lora_a;  // [r, in]
-  std::vector<float> lora_b;  // [out, r]
+  std::vector<float> lora_a{};  // [r, in]
+  std::vector<float> lora_b{};  // [out, r]
 };
 
 /// An adapter: its settings and its modules.
@@ -44,10 +44,10 @@ struct PeftAdapter {
   long r = 8;
   double lora_alpha = 8;
   bool use_rslora = false;
-  std::string base_model;                       // name or path; empty when unknown
-  std::vector<std::string> target_modules;      // path endings such as "q_proj", or the one word "all-linear"
-  std::map<std::string, std::string> metadata;  // of the weight file; saving adds "format": "pt"
-  std::vector<PeftModule> modules;
+  std::string base_model{};                       // name or path; empty when unknown
+  std::vector<std::string> target_modules{};      // path endings such as "q_proj", or the one word "all-linear"
+  std::map<std::string, std::string> metadata{};  // of the weight file; saving adds "format": "pt"
+  std::vector<PeftModule> modules{};
 
   /// The factor on lora_B lora_A.
   [[nodiscard]] double scale() const {

@@ -15,9 +15,9 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <linden/core/atomic_write.hpp>
 #include <linden/core/element.hpp>
 #include <linden/core/error.hpp>
-#include <linden/io/atomic_write.hpp>
 #include <linden/io/dtype.hpp>
 #include <linden/io/json_file.hpp>
 #include <linden/io/mapped_file.hpp>

@@ -23,7 +23,7 @@ struct AdapterDescription {
   Scaling scaling = Scaling::none;
   int full_rank = 8;
   RankSet train_ranks{8};
-  std::optional<double> foreign_scale;  ///< of an imported adapter whose scale is none of the three modes'
+  std::optional<double> foreign_scale{};  ///< of an imported adapter whose scale is none of the three modes'
 
   /// s_r, the factor on the rank-r prefix at inference.
   [[nodiscard]] double scale_at(int r) const { return foreign_scale ? *foreign_scale : scale(scaling, r); }
@@ -94,7 +94,7 @@ class LlamaAdapter {
     file.use_rslora = !description_.foreign_scale && description_.scaling == Scaling::sqrt;
     file.target_modules = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
     file.metadata = {{"linden.kind", std::string(to_string(description_.kind))},
-                     {"linden.scaling", std::string(to_string(description_.scaling))},
+                     {"linden.scaling", description_.foreign_scale ? foreign : std::string(to_string(description_.scaling))},
                      {"linden.train_ranks", to_string(description_.train_ranks)}};
     for (const ExpectedModule& module : modules())
       file.modules.push_back({.path = module.path, .in = module.in, .out = module.out});
@@ -134,31 +134,51 @@ class LlamaAdapter {
     return out;
   }
 
+  static constexpr const char* foreign = "foreign";  ///< linden.scaling of an adapter with a scale of its own
+
+  /// What the directory says the adapter is; without our metadata it is a LoRA.
   static AdapterDescription describe(const PeftAdapter& file, const std::filesystem::path& directory) {
     AdapterDescription description;
     description.full_rank = static_cast<int>(file.r);
     description.train_ranks = RankSet{description.full_rank};
-    const auto kind = file.metadata.find("linden.kind"), scaling = file.metadata.find("linden.scaling"),
-               ranks = file.metadata.find("linden.train_ranks");
-    if (kind != file.metadata.end()) {
-      if (scaling == file.metadata.end() || ranks == file.metadata.end())
-        throw DataError(text(directory.string(), ": metadata has linden.kind but lacks linden.scaling or linden.train_ranks"));
-      description.kind = parse_adapter_kind(kind->second);
-      description.scaling = parse_scaling(scaling->second);
-      description.train_ranks = RankSet::parse(ranks->second);
-    } else {
-      for (const Scaling mode : {Scaling::none, Scaling::rank, Scaling::sqrt})
-        if (std::abs(file.scale() - scale(mode, description.full_rank)) <= 1e-12 * file.scale()) {
-          description.scaling = mode;
-          return description;
-        }
-      description.foreign_scale = file.scale();
-    }
+    if (file.metadata.contains("linden.kind"))
+      read_metadata(file, directory, description);
+    else
+      find_scaling(file, description);
     const double expected = description.scale_at(description.full_rank);
     if (std::abs(file.scale() - expected) > 1e-6 * std::abs(expected))
       throw DataError(text(directory.string(), "/adapter_config.json: lora_alpha ", file.lora_alpha, " gives scale ",
                            file.scale(), ", but metadata linden.scaling says ", expected));
     return description;
+  }
+
+  static void read_metadata(const PeftAdapter& file, const std::filesystem::path& directory, AdapterDescription& description) {
+    const auto entry = [&](const char* key) {
+      const auto found = file.metadata.find(key);
+      if (found == file.metadata.end()) throw UsageError(text("metadata has linden.kind but lacks ", key));
+      return found->second;
+    };
+    try {
+      description.kind = parse_adapter_kind(entry("linden.kind"));
+      description.train_ranks = RankSet::parse(entry("linden.train_ranks"));
+      if (description.train_ranks.largest() > description.full_rank)
+        throw UsageError(text("linden.train_ranks ", entry("linden.train_ranks"), ": the adapter's rank is ", file.r));
+      if (entry("linden.scaling") == foreign)
+        description.foreign_scale = file.scale();
+      else
+        description.scaling = parse_scaling(entry("linden.scaling"));
+    } catch (const UsageError& error) {  // bad metadata are bad data
+      throw DataError(text((directory / detail::peft_weights_name).string(), ": ", error.what()));
+    }
+  }
+
+  static void find_scaling(const PeftAdapter& file, AdapterDescription& description) {
+    for (const Scaling mode : {Scaling::none, Scaling::rank, Scaling::sqrt})
+      if (std::abs(file.scale() - scale(mode, description.full_rank)) <= 1e-12 * file.scale()) {
+        description.scaling = mode;
+        return;
+      }
+    description.foreign_scale = file.scale();
   }
 
   AdapterDescription description_;

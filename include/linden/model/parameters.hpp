@@ -84,15 +84,14 @@ struct AdapterFactors {
     for (Layer& layer : layers) detail::bind_record(layer, flat, R);
   }
 
-  /// The first r columns of every A and the first r rows of every B; nothing is copied.
-  [[nodiscard]] AdapterFactors prefix(long r) const {
-    if (r < 1 || r > full_rank) throw UsageError(text("linden: rank ", r, " of an adapter of rank ", full_rank));
-    AdapterFactors cut = *this;
-    for (Layer& layer : cut.layers)
-      for_each_leaf(layer, [&]<class L>(L& leaf) {
-        const bool is_a = L::shape::column_count == rank;
-        leaf = L::strided(leaf.data(), is_a ? leaf.rows() : r, is_a ? r : leaf.columns(), leaf.stride()).named(leaf.name());
-      });
+  /// Layer l's factors cut to the first r columns of every A and the first r rows of every B; nothing is copied.
+  [[nodiscard]] Layer layer(long l, long r) const {
+    if (r < 1 || r > full_rank) throw UsageError(text("rank ", r, ": the adapter has ranks 1 to ", full_rank));
+    Layer cut = layers[static_cast<std::size_t>(l)];
+    for_each_leaf(cut, [r]<class L>(L& leaf) {
+      const bool is_a = L::shape::column_count == rank;
+      leaf = L::strided(leaf.data(), is_a ? leaf.rows() : r, is_a ? r : leaf.columns(), leaf.stride()).named(leaf.name());
+    });
     return cut;
   }
 

@@ -7,6 +7,8 @@
 ///         Query head j uses kv head j / (heads / kv_heads). Scores are scaled by 1 / sqrt(d).
 /// Memory  one block of scores per thread; the full score matrix never exists.
 /// Order   one thread per (sequence, kv head): the same bits for any number of threads.
+/// Errors  ShapeError for spans that do not hold every query once and in order, leave the keys, or see fewer keys than
+///         queries; for gradients also where two sequences share keys. Keys of no sequence get the gradient 0.
 /// Source  Dao 2023, arXiv:2307.08691 (backward from the saved log-sum-exp).
 
 #include <linden/core/scratch.hpp>
@@ -33,11 +35,33 @@ Factor<T> head_rows(const Operand<T>& x, long first_row, long first_column, bool
   return {x.row(first_row) + first_column, x.stride, transposed};
 }
 
-/// Runs body(span, kv head) for every sequence and kv head.
+/// Refuses spans that are not those of `queries` query rows and `keys` key rows.
+inline void check_spans(const std::int32_t* rows, long count, long queries, long keys, bool keys_apart) {
+  long next_query = 0, next_key = 0;
+  const auto refuse = [&](long sequence, const char* why) {
+    throw ShapeError(text("linden::attention: sequence ", sequence, " of ", count, " has the span {", rows[4 * sequence], ", ",
+                          rows[4 * sequence + 1], ", ", rows[4 * sequence + 2], ", ", rows[4 * sequence + 3], "} among ",
+                          queries, " queries and ", keys, " keys: ", why));
+  };
+  for (long s = 0; s < count; ++s) {
+    const Span span(rows + 4 * s);
+    if (span.queries < 0 || span.first_query != next_query) refuse(s, "its queries must follow those of the sequence before");
+    if (span.keys < span.queries) refuse(s, "it must see at least as many keys as it has queries");
+    if (span.first_key < 0 || span.first_key + span.keys > keys) refuse(s, "its keys lie outside");
+    if (keys_apart && span.first_key < next_key) refuse(s, "its keys must follow those of the sequence before");
+    next_query += span.queries;
+    next_key = span.first_key + span.keys;
+  }
+  if (next_query != queries)
+    throw ShapeError(text("linden::attention: the spans hold ", next_query, " queries, expected ", queries));
+}
+
+/// Runs body(span, kv head) for every sequence and kv head. Which thread runs what is fixed, so that each finds its scratch
+/// memory large enough when equal batches repeat.
 template <class T, class Body>
 void for_each_kv_head(const Operand<T>& spans, long kv_heads, Body&& body) {
   const long tasks = spans.rows * kv_heads;
-  LINDEN_OMP(omp parallel for schedule(dynamic) if (tasks > 1))
+  LINDEN_OMP(omp parallel for schedule(static, 1) if (tasks > 1))
   for (long task = 0; task < tasks; ++task) body(Span(spans.ids + (task / kv_heads) * 4), task % kv_heads);
 }
 
@@ -51,12 +75,12 @@ struct AttentionBackward {
   template <class T>
   static void cpu(const Call<T>& call) {
     const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
-    const Operand<T>&dk = call.results[1], &dv = call.results[2];
     const long d = call.inputs[0].columns / heads, group = heads / kv_heads;
-    detail::for_each_kv_head(call.inputs[6], kv_heads, [&](const detail::Span& span, long kv_head) {
-      for (const Operand<T>* out : {&dk, &dv})
-        for (long j = 0; out->data != nullptr && j < span.keys; ++j)
-          std::fill_n(out->row(span.first_key + j) + kv_head * d, d, T(0));
+    const Operand<T>& spans = call.inputs[6];
+    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, call.inputs[1].rows, true);
+    for (const Operand<T>* out : {&call.results[1], &call.results[2]})
+      for (long j = 0; out->data != nullptr && j < out->rows; ++j) std::fill_n(out->row(j), out->columns, T(0));
+    detail::for_each_kv_head(spans, kv_heads, [&](const detail::Span& span, long kv_head) {
       for (long head = kv_head * group; head < (kv_head + 1) * group; ++head)
         for (long i = 0; i < span.queries; i += detail::query_block)
           one_block(call, span, i, std::min(detail::query_block, span.queries - i), head, kv_head, d);
@@ -112,7 +136,9 @@ struct Attention {
   static void cpu(const Call<T>& call) {
     const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
     const long d = call.inputs[0].columns / heads, group = heads / kv_heads;
-    detail::for_each_kv_head(call.inputs[3], kv_heads, [&](const detail::Span& span, long kv_head) {
+    const Operand<T>& spans = call.inputs[3];
+    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, call.inputs[1].rows, false);
+    detail::for_each_kv_head(spans, kv_heads, [&](const detail::Span& span, long kv_head) {
       for (long head = kv_head * group; head < (kv_head + 1) * group; ++head)
         for (long i = 0; i < span.queries; i += detail::query_block)
           one_block(call, span, i, std::min(detail::query_block, span.queries - i), head, kv_head, d);

@@ -11,10 +11,12 @@
 /// Source  Wijmans et al. 2024, arXiv:2411.09009; the gradient-in-forward form of Hsu et al. 2024, arXiv:2410.10989.
 
 #include <algorithm>
+#include <initializer_list>
 #include <linden/core/scratch.hpp>
 #include <linden/ops/embedding.hpp>  // check_ids
 #include <linden/ops/gemm.hpp>
 #include <linden/ops/norm.hpp>
+#include <utility>
 
 namespace linden {
 
@@ -24,7 +26,7 @@ namespace detail {
 template <class T, class Body>
 void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Operand<T>& targets, Body&& body) {
   check_ids("head_cross_entropy", targets.ids, targets.columns, -0x7fffffffL - 1, head.rows);
-  const long chunk = std::clamp((1L << 18) / head.rows, 32L, 512L);
+  const long chunk = std::clamp((1L << 22) / head.rows, 64L, 512L);  // the head is packed once a chunk: not too small
   struct Rows;
   struct Gathered;
   struct Logits;
@@ -63,7 +65,7 @@ std::array<T, 2> exponentials(T* row, long n) {
 
 }  // namespace detail
 
-/// Results: loss, dloss/dx, dloss/dW.
+/// Results: loss, dloss/dx, dloss/dW, dloss/dscale.
 struct HeadCrossEntropy {
   static constexpr const char* name = "head_cross_entropy";
   static constexpr int arity = 4;
@@ -97,14 +99,15 @@ struct HeadCrossEntropy {
       });
     });
     if (loss.data != nullptr) *loss.data = static_cast<T>(total * static_cast<double>(scale));
+    if (call.results[3].data != nullptr) *call.results[3].data = static_cast<T>(total);
   }
 
   static constexpr void vjp(Vjp& v) {
-    for (int k = 0; k < 2; ++k) {
-      if (!v.wants(k)) continue;
-      const Node& input = symbolic::node(v.input(k));
-      const Value slope = symbolic::result(v.output(), 1 + k, input.rows, input.columns);
-      v.gradient(k, symbolic::hadamard(v.upstream(), slope));
+    for (const auto& [input_number, result_number] : {std::pair{0, 1}, std::pair{1, 2}, std::pair{3, 3}}) {
+      if (!v.wants(input_number)) continue;
+      const Node& input = symbolic::node(v.input(input_number));
+      const Value slope = symbolic::result(v.output(), result_number, input.rows, input.columns);
+      v.gradient(input_number, symbolic::hadamard(v.upstream(), slope));
     }
   }
 

@@ -108,6 +108,7 @@ struct Relu {
 struct Equal {
   static constexpr const char* name = "equal";
   static constexpr int arity = 2;
+  static constexpr bool flat = true;
   static constexpr bool commutative = true;
   template <class T>
   static T element(T a, T b) {
@@ -119,6 +120,7 @@ struct Equal {
 struct Positive {
   static constexpr const char* name = "positive";
   static constexpr int arity = 1;
+  static constexpr bool flat = true;
   template <class T>
   static T element(T x) {
     return x > T(0) ? T(1) : T(0);

@@ -34,6 +34,7 @@ struct EmbeddingBackward {
         for (long j = first; j < last; ++j) table.row(ids.ids[t])[j] += dy.row(t)[j];
     });
   }
+  static constexpr void vjp(Vjp& v);
 };
 
 struct Embedding {
@@ -53,6 +54,11 @@ struct Embedding {
     v.gradient(0, symbolic::apply<EmbeddingBackward>(table.rows, table.columns, {}, v.upstream(), v.input(1)));
   }
 };
+
+constexpr void EmbeddingBackward::vjp(Vjp& v) {
+  const Node& dy = symbolic::node(v.input(0));
+  v.gradient(0, symbolic::apply<Embedding>(dy.rows, dy.columns, {}, v.upstream(), v.input(1)));
+}
 
 template <long V, long N, long M>
 constexpr Expr<Shape<M, N>> embedding(Expr<Shape<V, N>> table, Ids<Shape<M>> ids) {

@@ -58,7 +58,7 @@ void gemm_piece_ordered(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, 
 
 /// C [m, n] = or += op(A) op(B) on the calling thread.
 template <class T>
-void gemm_piece(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c, bool accumulate) {
+[[gnu::noinline]] void gemm_piece(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c, bool accumulate) {
   if (!accumulate)
     for (long i = 0; i < m; ++i) std::fill_n(c + i * stride_c, n, T(0));
   if (k == 0) return;
@@ -77,11 +77,12 @@ void gemm_piece(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long str
 template <class T>
 void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c, bool accumulate) {
   if (m <= 0 || n <= 0) return;
-  constexpr long piece_work = 1L << 21, unit = 48;  // multiply-adds worth a piece; rows or columns of a register tile
+  // Each piece packs the factor they share again, so it must have enough rows (or columns) to pay for that.
+  constexpr long piece_work = 1L << 21, unit = 48, units_per_piece = 3;  // multiply-adds; rows of a register tile
   const long work = m * n * std::max(k, 1L);
   const bool by_rows = m >= n;
   const long units = ((by_rows ? m : n) + unit - 1) / unit;
-  const long pieces = std::clamp(work / piece_work, 1L, std::min(units, 16L));
+  const long pieces = std::clamp(std::min(work / piece_work, units / units_per_piece), 1L, 32L);
   LINDEN_OMP(omp parallel for schedule(static) if (pieces > 1))
   for (long piece = 0; piece < pieces; ++piece) {
     const long first = units * piece / pieces * unit;

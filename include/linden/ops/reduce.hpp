@@ -1,9 +1,11 @@
 #pragma once
 /// \file
-/// Sums, means and maxima, over everything or along one axis.
+/// Sums, means and maxima, over everything or along one axis. Of no rows: 0, NaN and -infinity.
 /// Shapes  sum(x) [] of x [M, N]; sum_rows(x) [N] adds the rows up; sum_columns(x) [M, 1] adds each row up. Likewise mean, max.
 /// Order   fixed: the same bits for any number of threads. The gradient of a maximum is shared equally among ties.
 
+#include <algorithm>
+#include <limits>
 #include <linden/ops/elementwise.hpp>
 
 namespace linden {
@@ -12,6 +14,7 @@ namespace linden {
 struct InverseCount {
   static constexpr const char* name = "inverse_count";
   static constexpr int arity = 1;
+  static constexpr bool flat = true;
   template <class T>
   static void cpu(const Call<T>& call) {
     const Operand<T>& x = call.inputs[0];
@@ -27,11 +30,11 @@ struct MaxTo {
   static void cpu(const Call<T>& call) {
     const Operand<T>&x = call.inputs[0], &y = call.results[0];
     const bool keep_rows = y.rows == x.rows, keep_columns = y.columns == x.columns;
+    for (long i = 0; i < y.rows; ++i) std::fill_n(y.row(i), y.columns, -std::numeric_limits<T>::infinity());
     for (long i = 0; i < x.rows; ++i)
       for (long j = 0; j < x.columns; ++j) {
         T& best = y.row(keep_rows ? i : 0)[keep_columns ? j : 0];
-        const bool first = (keep_rows || i == 0) && (keep_columns || j == 0);
-        if (first || x.row(i)[j] > best) best = x.row(i)[j];
+        if (best == best && !(x.row(i)[j] <= best)) best = x.row(i)[j];  // NaN wins and stays
       }
   }
   static constexpr void vjp(Vjp& v) {

@@ -36,6 +36,7 @@ struct Rotary {
     });
   }
   static constexpr void vjp(Vjp& v) {
+    if (v.wants(1) || v.wants(2)) throw "linden::rotary: cosine and sine have no gradient; declare them Frozen";
     const Node& n = v.node();
     v.gradient(0, symbolic::apply<Rotary>(n.rows, n.columns, {v.attribute(0), -v.attribute(1)}, v.upstream(), v.input(1),
                                           v.input(2)));
@@ -57,28 +58,28 @@ struct RotaryScaling {
   long original_positions = 8192;
 };
 
-/// Angle per position of pair i, 0 <= i < head_size / 2, in radians.
-[[nodiscard]] inline float rotary_frequency(long i, long head_size, double theta, const RotaryScaling& scaling) {
-  const float plain = 1.0F / static_cast<float>(std::pow(theta, static_cast<float>(2 * i) / static_cast<float>(head_size)));
+/// Angle per position of pair i, 0 <= i < head_size / 2, in radians. In float as in transformers, which forms the plain
+/// frequency in float32; in double exactly.
+template <class T = float>
+[[nodiscard]] T rotary_frequency(long i, long head_size, double theta, const RotaryScaling& scaling) {
+  const T plain = T(1) / static_cast<T>(std::pow(theta, static_cast<T>(2 * i) / static_cast<T>(head_size)));
   if (scaling.factor == 1) return plain;
   const double wavelength = 2 * 3.14159265358979323846 / plain, context = static_cast<double>(scaling.original_positions);
   if (wavelength < context / scaling.high_frequency_factor) return plain;
-  if (wavelength > context / scaling.low_frequency_factor) return static_cast<float>(plain / scaling.factor);
+  if (wavelength > context / scaling.low_frequency_factor) return static_cast<T>(plain / scaling.factor);
   const double s = (context / wavelength - scaling.low_frequency_factor) /
                    (scaling.high_frequency_factor - scaling.low_frequency_factor);
-  return static_cast<float>((1 - s) * plain / scaling.factor + s * plain);
+  return static_cast<T>((1 - s) * plain / scaling.factor + s * plain);
 }
 
 /// Cosine and sine rows for the given positions: [positions.size(), head_size / 2] each, row-major.
-/// Angles are formed in T; the frequencies are float32 for float and double for double.
+/// Frequencies and angles are formed in T.
 template <class T>
 void rotary_angles(std::span<const std::int32_t> positions, long head_size, double theta, const RotaryScaling& scaling,
                    T* cosine, T* sine) {
   const long half = head_size / 2;
   for (long i = 0; i < half; ++i) {
-    T frequency = static_cast<T>(rotary_frequency(i, head_size, theta, scaling));
-    if constexpr (sizeof(T) == 8)
-      if (scaling.factor == 1) frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_size));
+    const T frequency = rotary_frequency<T>(i, head_size, theta, scaling);
     for (std::size_t t = 0; t < positions.size(); ++t) {
       const T angle = static_cast<T>(positions[t]) * frequency;
       cosine[static_cast<long>(t) * half + i] = std::cos(angle);

@@ -7,20 +7,9 @@
 
 #include <linden/data/batch.hpp>
 #include <linden/model/llama.hpp>
+#include <linden/model/rank_rows.hpp>
 
 namespace linden {
-
-/// P of the adapter formula: one row for all tokens (stride 0) or one row per token, of the active rank.
-template <class T>
-struct RankRows {
-  const T* data = nullptr;
-  long active_rank = 0;
-  long stride = 0;
-
-  [[nodiscard]] auto view(long token_count) const {
-    return TensorView<const T, Shape<tokens, rank>>::strided(data, token_count, active_rank, stride).named("P");
-  }
-};
 
 namespace detail {
 
@@ -76,8 +65,8 @@ class AdapterPass {
  public:
   using Block = decltype(pullback<Policy, 0, 2>(typename Layer::AdaptedBlock{}));
 
-  /// Loss of the batch; adds its gradients to `gradients`. Factors and gradients are of the active rank (see
-  /// AdapterFactors::prefix).
+  /// Loss of the batch; adds its gradients to `gradients`. Only the active rank's prefix of the factors is read, and only that
+  /// of the gradients is written.
   double run(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows,
              const AdapterFactors<C, T>& gradients, const Batch& batch, double scale) {
     forward(model, factors, rows, batch);
@@ -88,13 +77,12 @@ class AdapterPass {
     evaluate_into<decltype(value_and_grad<0>(typename Head::Loss{}))>(
         workspace_, top, activations_.hidden(C::layers), w.norm, w.head, detail::id_view(batch.targets, "targets"),
         detail::scalar_view(factor, "scale"));
-    for (long l = C::layers - 1; l >= 0; --l) {
-      const auto at = static_cast<std::size_t>(l);
+    for (long l = C::layers - 1; l >= 0; --l)
       run_backward(Block{}, workspace_, activations_.saved(l),
-                   std::tuple(activations_.gradient(l), Accumulate{gradients.layers[at]}), activations_.gradient(l + 1),
-                   activations_.hidden(l), w.layers[at], factors.layers[at], rows.view(inputs_.token_count()),
+                   std::tuple(activations_.gradient(l), Accumulate{gradients.layer(l, rows.active_rank)}),
+                   activations_.gradient(l + 1), activations_.hidden(l), w.layers[static_cast<std::size_t>(l)],
+                   factors.layer(l, rows.active_rank), rows.view(inputs_.token_count()),
                    inputs_.angles(), inputs_.spans());
-    }
     return static_cast<double>(loss);
   }
 
@@ -121,11 +109,9 @@ class AdapterPass {
     const LlamaWeights<C, T>& w = model.weights();
     auto first = activations_.hidden(0);
     evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, first, w.embedding, detail::id_view(batch.ids, "ids"));
-    for (long l = 0; l < C::layers; ++l) {
-      const auto at = static_cast<std::size_t>(l);
-      run_forward(Block{}, workspace_, activations_.saved(l), activations_.hidden(l + 1), activations_.hidden(l), w.layers[at],
-                  factors.layers[at], rows.view(inputs_.token_count()), inputs_.angles(), inputs_.spans());
-    }
+    for (long l = 0; l < C::layers; ++l)
+      run_forward(Block{}, workspace_, activations_.saved(l), activations_.hidden(l + 1), activations_.hidden(l), w.layers[static_cast<std::size_t>(l)],
+                  factors.layer(l, rows.active_rank), rows.view(inputs_.token_count()), inputs_.angles(), inputs_.spans());
   }
 
   PackedInputs<C, T> inputs_;

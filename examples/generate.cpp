@@ -1,0 +1,69 @@
+// What does the model say, with its adapter at a rank of my choice?
+//   cmake --build build/release --target generate
+//   build/release/bin/generate --model DIR [--adapter DIR --rank R] --prompt "Once upon a time" --max-tokens 60 --greedy
+#include <linden/data/tokenizer.hpp>
+#include <linden/io/hf_config.hpp>
+#include <linden/model/generate.hpp>
+#include <linden/model/llama_adapter.hpp>
+#include <linden/model/select.hpp>
+
+#include "support/cli.hpp"
+
+namespace {
+using namespace linden;
+
+struct Arguments {
+  std::string model, adapter, prompt;
+  int rank = 0;
+  std::size_t max_tokens = 128;
+  bool greedy = false;
+  double temperature = 1;
+  std::uint64_t seed = 42;
+};
+
+void declare(CLI::App& app, Arguments& a) {
+  app.add_option("--model", a.model, "Hugging Face model directory")->required();
+  auto* adapter = app.add_option("--adapter", a.adapter, "PEFT directory");
+  app.add_option("--rank", a.rank, "rank to read the adapter at (default: its full rank)")->needs(adapter);
+  app.add_option("--prompt", a.prompt, "text to continue")->required();
+  app.add_option("--max-tokens", a.max_tokens, "new tokens, at most")->capture_default_str();
+  app.add_flag("--greedy", a.greedy, "always the most likely token");
+  app.add_option("--temperature", a.temperature, "of sampling")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--seed", a.seed, "of sampling")->capture_default_str();
+}
+
+template <class C>
+void generate(const Arguments& a) {
+  const auto tokenizer = Tokenizer::load(a.model);
+  const auto model = load_llama<C, float>(a.model);
+  const auto adapter = a.adapter.empty() ? LlamaAdapter<C, float>({}) : LlamaAdapter<C, float>::load(a.adapter);
+  const int r = a.rank > 0 ? a.rank : adapter.description().full_rank;
+  const auto row = inference_row<float>(adapter.description(), r, Inference::prefix);
+
+  const std::vector<std::vector<std::int32_t>> prompts{tokenizer.encode(a.prompt, true)};
+  std::vector<std::int32_t> ids = prompts[0];
+  std::string shown = tokenizer.decode(ids);
+  std::cout << shown << std::flush;
+  GenerateOptions options{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.model)};
+  options.stop.push_back(tokenizer.eos());
+  options.temperature = a.greedy ? 0 : a.temperature;
+  options.seed = a.seed;
+  options.on_token = [&](std::size_t, std::int32_t id) {  // shows the text as it grows
+    ids.push_back(id);
+    const std::string longer = tokenizer.decode(ids);
+    std::cout << longer.substr(std::min(shown.size(), longer.size())) << std::flush;
+    shown = longer;
+    return true;
+  };
+  Generator<C, float>().run(model, adapter.factors(), {row.data(), r, 0}, prompts, options);
+  std::cout << "\n";
+}
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Continues a text.");
+  Arguments a;
+  declare(app, a);
+  return linden::examples::run_program(
+      argc, argv, app, [&] { with_configuration(a.model, [&]<class C>(C) { generate<C>(a); }); });
+}

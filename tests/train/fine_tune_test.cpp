@@ -1,0 +1,167 @@
+#define BOOST_TEST_MODULE fine_tune
+#include <linden/train/fine_tune.hpp>
+//
+#include <boost/test/unit_test.hpp>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace {
+using namespace linden;
+
+struct Small {
+  static constexpr const char* name = "small";
+  static constexpr long hidden = 32, intermediate = 48, layers = 2, heads = 4, kv_heads = 2, head_size = 8;
+  static constexpr long vocabulary = 40, positions = 64;
+  static constexpr double epsilon = 1e-5, theta = 10000;
+  static constexpr bool tied = true;
+  static constexpr RotaryScaling scaling{};
+};
+
+/// Sequences of different lengths that count upwards: learnable, with a masked prompt of three tokens.
+std::vector<Sample> samples(std::size_t count) {
+  PythonRandom random(3);
+  std::vector<Sample> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    Sample sample{{1}, {Sample::ignored}, static_cast<long>(i)};
+    const auto start = static_cast<std::int32_t>(random.below(20)), length = static_cast<std::int32_t>(6 + random.below(30));
+    for (std::int32_t k = 0; k < length; ++k) {
+      sample.ids.push_back(2 + (start + k) % 38);
+      sample.labels.push_back(k < 3 ? Sample::ignored : sample.ids.back());
+    }
+    all.push_back(sample);
+  }
+  return all;
+}
+
+FineTuneOptions options_for(AdapterKind kind) {
+  FineTuneOptions options;
+  options.adapter.kind = kind;
+  options.adapter.full_rank = 8;
+  options.adapter.train_ranks = RankSet{1, 2, 4, 8};
+  options.learning_rate = 1e-2;
+  options.steps = 12;
+  options.batch = 5;
+  options.accumulate = 2;
+  return options;
+}
+
+const Llama<Small, float>& model() {
+  static const auto random = Llama<Small, float>::random(11, 0.1);
+  return random;
+}
+
+struct Run {
+  std::vector<StepReport> steps;
+  std::vector<float> adapter;
+};
+
+Run train(const FineTuneOptions& options, std::span<const Sample> data) {
+  FineTuner<Small, float> tuner(model(), data, options);
+  Run run;
+  while (!tuner.finished()) run.steps.push_back(tuner.step());
+  run.adapter.assign(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+  return run;
+}
+
+constexpr std::array kinds{AdapterKind::lora, AdapterKind::dylora, AdapterKind::matryoshka, AdapterKind::stratified};
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_kind_learns) {
+  const auto data = samples(40);
+  for (const AdapterKind kind : kinds) {
+    FineTuneOptions options = options_for(kind);
+    options.steps = 60;
+    const Run run = train(options, data);
+    BOOST_TEST(run.steps.back().loss < 0.8 * run.steps.front().loss, to_string(kind));
+    BOOST_TEST(run.steps.size() == 60U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(same_bits_for_any_number_of_threads) {
+  const auto data = samples(40);
+  for (const AdapterKind kind : kinds) {
+    const Run first = train(options_for(kind), data);
+#ifdef _OPENMP
+    const int before = omp_get_max_threads();
+    for (const int threads : {1, 2, 3}) {
+      omp_set_num_threads(threads);
+      const Run again = train(options_for(kind), data);
+      BOOST_TEST((again.adapter == first.adapter), to_string(kind) << " with " << threads << " threads");
+    }
+    omp_set_num_threads(before);
+#endif
+    BOOST_TEST((train(options_for(kind), data).adapter == first.adapter));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_learning_rate_falls_linearly_and_tokens_are_counted) {
+  const auto data = samples(23);  // 23 / 5: five micro-batches, of 3 in the last; three steps an epoch
+  FineTuneOptions options = options_for(AdapterKind::lora);
+  options.steps = 0;
+  options.epochs = 2;
+  const Run run = train(options, data);
+  BOOST_REQUIRE_EQUAL(run.steps.size(), 6U);
+  for (std::size_t t = 0; t < 6; ++t) BOOST_TEST(run.steps[t].learning_rate == 1e-2 * double(6 - t) / 6.0, boost::test_tools::tolerance(1e-15));
+  std::size_t all = 0;
+  for (const Sample& sample : data) all += sample.ids.size();
+  for (const std::size_t epoch : {0U, 3U})
+    BOOST_TEST(run.steps[epoch].tokens + run.steps[epoch + 1].tokens + run.steps[epoch + 2].tokens == all);
+}
+
+// The loss of an accumulated step is the mean over the tokens of all its micro-batches, not the mean of their means: how a
+// step is cut into micro-batches changes nothing but rounding.
+BOOST_AUTO_TEST_CASE(accumulation_is_a_mean_over_tokens) {
+  const auto data = samples(40);
+  FineTuneOptions whole = options_for(AdapterKind::matryoshka), cut = whole;
+  whole.batch = 10;
+  whole.accumulate = 1;
+  cut.batch = 2;
+  cut.accumulate = 5;
+  const Run a = train(whole, data), b = train(cut, data);
+  for (std::size_t t = 0; t < a.steps.size(); ++t) {
+    BOOST_TEST(a.steps[t].loss == b.steps[t].loss, boost::test_tools::tolerance(2e-5));
+    BOOST_TEST(a.steps[t].gradient_norm == b.steps[t].gradient_norm, boost::test_tools::tolerance(2e-3));
+  }
+}
+
+// With the one rank R to train, every kind is LoRA.
+BOOST_AUTO_TEST_CASE(all_kinds_are_lora_when_only_the_full_rank_is_trained) {
+  const auto data = samples(20);
+  FineTuneOptions options = options_for(AdapterKind::lora);
+  options.adapter.train_ranks = RankSet{8};
+  const Run lora = train(options, data);
+  for (const AdapterKind kind : kinds) {
+    options.adapter.kind = kind;
+    BOOST_TEST((train(options, data).adapter == lora.adapter), to_string(kind));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(dylora_leaves_what_it_does_not_draw_alone) {
+  const auto data = samples(20);
+  FineTuneOptions options = options_for(AdapterKind::dylora);
+  options.adapter.train_ranks = RankSet{3};
+  FineTuner<Small, float> tuner(model(), data, options);
+  const std::vector<float> before(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+  LlamaAdapter<Small, float> initial(options.adapter);
+  std::ranges::copy(before, initial.parameters().begin());
+  while (!tuner.finished()) tuner.step();
+  for (std::size_t l = 0; l < 2; ++l) {
+    const auto &now = tuner.adapter().factors().layers[l].q, &then = initial.factors().layers[l].q;
+    for (long i = 0; i < now.A.rows(); ++i)
+      for (long j = 0; j < 8; ++j) BOOST_TEST((now.A(i, j) == then.A(i, j)) == (j >= 3));
+    for (long i = 0; i < 8; ++i)
+      for (long j = 0; j < now.B.columns(); ++j) BOOST_TEST((now.B(i, j) == 0.0F) == (i >= 3));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_step_without_targets_changes_nothing) {
+  auto data = samples(10);
+  for (Sample& sample : data) std::ranges::fill(sample.labels, Sample::ignored);
+  FineTuneOptions options = options_for(AdapterKind::lora);
+  FineTuner<Small, float> tuner(model(), data, options);
+  const std::vector<float> before(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+  const StepReport report = tuner.step();
+  BOOST_TEST(report.loss == 0.0);
+  BOOST_TEST(std::ranges::equal(before, tuner.adapter().parameters()));
+}
