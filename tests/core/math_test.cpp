@@ -41,6 +41,18 @@ BOOST_AUTO_TEST_CASE(in_double_it_is_the_library_function) {
   BOOST_TEST(math::exp(-800.0) == 0);
 }
 
+BOOST_AUTO_TEST_CASE(tanh_keeps_its_relative_accuracy_near_zero) {
+  double worst = 0;
+  for (float x = -12; x < 12; x += 0.000731F) {
+    const double exact = std::tanh(double(x));
+    worst = std::max(worst, std::abs(double(math::tanh(x)) - exact) / std::abs(exact));
+  }
+  BOOST_TEST(worst < 1e-6);
+  BOOST_TEST(math::tanh(1e-6F) == 1e-6F);
+  BOOST_TEST(math::tanh(100.0F) == 1);
+  BOOST_TEST(math::tanh(-100.0F) == -1);
+}
+
 BOOST_AUTO_TEST_CASE(sigmoid_saturates) {
   BOOST_TEST(math::sigmoid(0.0F) == 0.5F);
   BOOST_TEST(math::sigmoid(200.0F) == 1);

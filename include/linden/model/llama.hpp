@@ -63,7 +63,7 @@ class PackedInputs {
     record.sine = View(sine(), tokens_).named("sine");
     return record;
   }
-   [[nodiscard]] auto spans() const { return spans_; }
+  [[nodiscard]] auto spans() const { return spans_; }
   [[nodiscard]] long token_count() const { return tokens_; }
 
  private:

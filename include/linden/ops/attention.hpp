@@ -13,7 +13,7 @@
 
 #include <linden/core/scratch.hpp>
 #include <linden/ops/gemm.hpp>
-#include <linden/ops/norm.hpp>  // dot
+#include <linden/ops/elementwise.hpp>
 
 namespace linden {
 
@@ -107,7 +107,7 @@ struct AttentionBackward {
       T *const pi = p + i * keys, *const si = s + i * keys;
       const long visible = span.visible(first + i);
       const T log_sum = lse.row(row + i)[head];
-      const T along = detail::dot(g.row(row + i) + head * d, o.row(row + i) + head * d, d);
+      const T along = math::dot(g.row(row + i) + head * d, o.row(row + i) + head * d, d);
       LINDEN_INDEPENDENT
       for (long j = 0; j < visible; ++j) {
         pi[j] = math::exp(pi[j] * scale - log_sum);
@@ -170,18 +170,12 @@ struct Attention {
     for (long i = 0; i < count; ++i) {
       T* const s = scores + i * keys;
       const long visible = span.visible(first + i);
-      T highest = s[0];
-      for (long j = 1; j < visible; ++j) highest = s[j] > highest ? s[j] : highest;
-      std::array<T, 16> partial{};
-      long j = 0;
-      for (; j + 16 <= visible; j += 16)
-        for (std::size_t lane = 0; lane < 16; ++lane)
-          partial[lane] += s[j + long(lane)] = math::exp((s[j + long(lane)] - highest) * scale);
-      T total = 0;
-      for (; j < visible; ++j) total += s[j] = math::exp((s[j] - highest) * scale);
-      for (const T lane : partial) total += lane;
-      const T inverse = T(1) / total;
-      for (j = 0; j < visible; ++j) s[j] *= inverse;
+      const T highest = math::max(s, visible);
+      LINDEN_INDEPENDENT
+      for (long j = 0; j < visible; ++j) s[j] = math::exp((s[j] - highest) * scale);
+      const T total = math::sum(s, visible), inverse = T(1) / total;
+      LINDEN_INDEPENDENT
+      for (long j = 0; j < visible; ++j) s[j] *= inverse;
       std::fill(s + visible, s + keys, T(0));
       if (lse.data != nullptr) lse.row(row + i)[head] = highest * scale + std::log(total);
     }

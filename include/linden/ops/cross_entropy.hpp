@@ -49,17 +49,10 @@ void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Ope
 /// Turns a row of logits into exp(logit - highest) and returns {highest, sum of the row}.
 template <class T>
 std::array<T, 2> exponentials(T* row, long n) {
-  T highest = row[0];
-  for (long j = 1; j < n; ++j) highest = row[j] > highest ? row[j] : highest;
+  const T highest = math::max(row, n);
   LINDEN_INDEPENDENT
   for (long j = 0; j < n; ++j) row[j] = math::exp(row[j] - highest);
-  std::array<T, 16> partial{};
-  long j = 0;
-  for (; j + 16 <= n; j += 16)
-    for (std::size_t lane = 0; lane < 16; ++lane) partial[lane] += row[j + long(lane)];
-  T total = 0;
-  for (; j < n; ++j) total += row[j];
-  for (const T lane : partial) total += lane;
+  const T total = math::sum(row, n);
   return {highest, total};
 }
 

@@ -78,7 +78,7 @@ struct Tanh {
   static constexpr int arity = 1;
   template <class T>
   static T element(T x) {
-    return T(2) * math::sigmoid(T(2) * x) - T(1);
+    return math::tanh(x);
   }
   static constexpr void vjp(Vjp& v);
 };

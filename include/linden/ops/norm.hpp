@@ -11,29 +11,10 @@
 namespace linden {
 
 namespace detail {
-/// 1 / sqrt(mean(x^2) + eps) of one row. Sixteen running sums: vector instructions, and a fixed order of summation.
+/// 1 / sqrt(mean(x^2) + eps) of one row.
 template <class T>
 T inverse_rms(const T* x, long n, double epsilon) {
-  std::array<T, 16> partial{};
-  long j = 0;
-  for (; j + 16 <= n; j += 16)
-    for (std::size_t lane = 0; lane < 16; ++lane) partial[lane] += x[j + long(lane)] * x[j + long(lane)];
-  T total = 0;
-  for (; j < n; ++j) total += x[j] * x[j];
-  for (const T lane : partial) total += lane;
-  return T(1) / std::sqrt(total / static_cast<T>(n) + static_cast<T>(epsilon));
-}
-
-template <class T>
-T dot(const T* a, const T* b, long n) {
-  std::array<T, 16> partial{};
-  long j = 0;
-  for (; j + 16 <= n; j += 16)
-    for (std::size_t lane = 0; lane < 16; ++lane) partial[lane] += a[j + long(lane)] * b[j + long(lane)];
-  T total = 0;
-  for (; j < n; ++j) total += a[j] * b[j];
-  for (const T lane : partial) total += lane;
-  return total;
+  return T(1) / std::sqrt(math::dot(x, x, n) / static_cast<T>(n) + static_cast<T>(epsilon));
 }
 }  // namespace detail
 
@@ -73,16 +54,8 @@ struct RmsNormBackward {
       for (long j = 0; j < n; ++j) dw[j] += dy[j] * x[j] * s;
     }
     if (dx == nullptr) return;
-    std::array<T, 16> partial{};
-    long j = 0;
-    for (; j + 16 <= n; j += 16)
-      for (std::size_t lane = 0; lane < 16; ++lane) {
-        const long at = j + long(lane);
-        partial[lane] += dy[at] * w[at] * x[at];
-      }
-    T total = 0;
-    for (; j < n; ++j) total += dy[j] * w[j] * x[j];
-    for (const T lane : partial) total += lane;
+    const auto plus = [](T a, T b) { return a + b; };
+    const T total = math::reduce(n, T(0), plus, [=](long j) { return dy[j] * w[j] * x[j]; });
     const T along = total * s * s / static_cast<T>(n);
     LINDEN_INDEPENDENT
     for (long c = 0; c < n; ++c) dx[c] = s * (dy[c] * w[c] - x[c] * along);
@@ -125,15 +98,15 @@ struct Softmax {
   template <class T>
   static void cpu(const Call<T>& call) {
     const Operand<T>&x = call.inputs[0], &y = call.results[0];
+    if (x.columns == 0) return;
     parallel_for(x.rows, 16 * x.columns, [&](long first, long last) {
       for (long i = first; i < last; ++i) {
         const T* in = x.row(i);
         T* out = y.row(i);
-        T highest = in[0], total = 0;
-        for (long j = 1; j < x.columns; ++j) highest = in[j] > highest ? in[j] : highest;
+        const T highest = math::max(in, x.columns);
         LINDEN_INDEPENDENT
         for (long j = 0; j < x.columns; ++j) out[j] = math::exp(in[j] - highest);
-        for (long j = 0; j < x.columns; ++j) total += out[j];
+        const T total = math::sum(out, x.columns);
         for (long j = 0; j < x.columns; ++j) out[j] /= total;
       }
     });
