@@ -16,9 +16,11 @@ using Row = Expr<Shape<4>>;
 
 // Values, on graphs made to catch a plan that reuses or fuses too much. Every function is also evaluated operation by
 // operation, in the order of its nodes, each into memory of its own.
-template <class T>
-void run_node(const Node& n, const std::vector<std::vector<T>>& values,
-              const std::array<std::array<long, 2>, Graph::capacity>& sizes, std::vector<T>& out, int id) {
+template <class F, int id, class T>
+void run_node(const std::vector<std::vector<T>>& values, const std::array<std::array<long, 2>, Graph::capacity>& sizes,
+              std::vector<T>& out) {
+  constexpr const Node& n = program<F>.graph.nodes[static_cast<std::size_t>(id)];
+  using Op = linden::detail::Operation<program<F>.graph.nodes[static_cast<std::size_t>(id)].op>;
   const auto [rows, columns] = sizes[static_cast<std::size_t>(id)];
   out.assign(static_cast<std::size_t>(rows * columns), T(0));
   const auto operand = [&](int k) {
@@ -28,24 +30,27 @@ void run_node(const Node& n, const std::vector<std::vector<T>>& values,
                       .columns = sizes[input][1],
                       .stride = sizes[input][1]};
   };
-  if (n.op == &descriptor<Constant>) {
+  if constexpr (n.op == &descriptor<Constant>) {
     out[0] = static_cast<T>(n.attributes[0]);
-  } else if (n.op->elementwise) {
+  } else if constexpr (n.op->elementwise) {
     const auto element = [&](int k, long i, long j) {
       const Operand<T> o = operand(k);
       return o.row(o.rows == 1 ? 0 : i)[o.columns == 1 ? 0 : j];
     };
     for (long i = 0; i < rows; ++i)
-      for (long j = 0; j < columns; ++j)
-        out[static_cast<std::size_t>(i * columns + j)] = n.op->arity == 1
-                                                             ? n.op->unary_double(element(0, i, j))
-                                                             : n.op->binary_double(element(0, i, j), element(1, i, j));
+      for (long j = 0; j < columns; ++j) {
+        T& to = out[static_cast<std::size_t>(i * columns + j)];
+        if constexpr (n.op->arity == 1)
+          to = Op::element(element(0, i, j));
+        else
+          to = Op::element(element(0, i, j), element(1, i, j));
+      }
   } else {
     Call<T> call;
     call.attributes = n.attributes;
     for (int k = 0; k < n.op->arity; ++k) call.inputs[static_cast<std::size_t>(k)] = operand(k);
     call.results[0] = {.data = out.data(), .rows = rows, .columns = columns, .stride = columns};
-    n.op->cpu_double(call);
+    Op::cpu(call);
   }
 }
 
@@ -55,14 +60,13 @@ std::vector<std::vector<double>> naive(const std::vector<std::vector<double>>& i
   const Program& p = program<F>;
   std::vector<std::vector<double>> values(static_cast<std::size_t>(p.graph.size));
   std::array<std::array<long, 2>, Graph::capacity> shape{};
-  for (int i = 0; i < p.graph.size; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    shape[at] = {sizes.of(p.graph[i].rows), sizes.of(p.graph[i].columns)};
-    if (i < p.inputs)
-      values[at] = inputs[at];
-    else
-      run_node(p.graph[i], values, shape, values[at], i);
-  }
+  for (int i = 0; i < p.graph.size; ++i)
+    shape[static_cast<std::size_t>(i)] = {sizes.of(p.graph[i].rows), sizes.of(p.graph[i].columns)};
+  std::ranges::copy(inputs, values.begin());
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    constexpr int first = program<F>.inputs;
+    (run_node<F, first + I>(values, shape, values[static_cast<std::size_t>(first + I)]), ...);
+  }(std::make_integer_sequence<int, program<F>.graph.size - program<F>.inputs>{});
   std::vector<std::vector<double>> results;
   for (int k = 0; k < p.result_count; ++k)
     results.push_back(values[static_cast<std::size_t>(p.results[static_cast<std::size_t>(k)])]);

@@ -178,6 +178,16 @@ constexpr auto loop_reads() {
   return reads;
 }
 
+/// The operation of node N.
+template <class Code, int N>
+using OperationAt = Operation<Code::program.graph.nodes[static_cast<std::size_t>(N)].op>;
+
+/// The operation whose kernel step S runs.
+template <class Code, int S>
+using OperationOf = OperationAt<Code, (Code::plan.steps[static_cast<std::size_t>(S)].kind == Step::Kind::accumulate
+                                           ? Code::plan.steps[static_cast<std::size_t>(S)].summand
+                                           : Code::plan.steps[static_cast<std::size_t>(S)].node)>;
+
 /// What a fused loop reads of one operand in one row: the row, and its first element for operands of one column.
 template <class T>
 struct RowRead {
@@ -203,17 +213,10 @@ template <class Code, int Root, int N, class T, std::size_t Count>
   } else if constexpr (is_constant_node(n)) {
     return static_cast<T>(n.attributes[0]);
   } else if constexpr (n.op->arity == 1) {
-    const T a = loop_element<Code, Root, n.inputs[0]>(reads, column);
-    if constexpr (std::is_same_v<T, float>)
-      return n.op->unary_float(a);
-    else
-      return n.op->unary_double(a);
+    return OperationAt<Code, N>::element(loop_element<Code, Root, n.inputs[0]>(reads, column));
   } else {
-    const T a = loop_element<Code, Root, n.inputs[0]>(reads, column), b = loop_element<Code, Root, n.inputs[1]>(reads, column);
-    if constexpr (std::is_same_v<T, float>)
-      return n.op->binary_float(a, b);
-    else
-      return n.op->binary_double(a, b);
+    return OperationAt<Code, N>::element(loop_element<Code, Root, n.inputs[0]>(reads, column),
+                                    loop_element<Code, Root, n.inputs[1]>(reads, column));
   }
 }
 
@@ -254,8 +257,9 @@ void run_loop(const Operands<T>& operands) {
   });
 }
 
+/// What the kernel of `node` is called with when it writes (or, with `accumulate`, adds) to node `into`.
 template <class T>
-void run_kernel(const Program& p, int node, int into, bool accumulate, const Operands<T>& operands) {
+Call<T> make_call(const Program& p, int node, int into, bool accumulate, const Operands<T>& operands) {
   const Node& n = p.graph[node];
   Call<T> call;
   call.attributes = n.attributes;
@@ -266,10 +270,7 @@ void run_kernel(const Program& p, int node, int into, bool accumulate, const Ope
   for (int i = node + 1; i < p.graph.size; ++i)
     if (is_result_node(p.graph[i]) && p.graph[i].inputs[0] == node)
       call.results[static_cast<std::size_t>(p.graph[i].attributes[0])] = operands[static_cast<std::size_t>(i)];
-  if constexpr (std::is_same_v<T, float>)
-    n.op->cpu_float(call);
-  else
-    n.op->cpu_double(call);
+  return call;
 }
 
 template <class Code, int S, class T>
@@ -278,9 +279,9 @@ void run_step(const Binding<T>& binding, const Operands<T>& operands) {
   if constexpr (step.kind == Step::Kind::loop)
     run_loop<Code, S>(operands);
   else if constexpr (step.kind == Step::Kind::kernel)
-    run_kernel(Code::program, step.node, step.node, false, operands);
+    OperationOf<Code, S>::cpu(make_call(Code::program, step.node, step.node, false, operands));
   else if constexpr (step.kind == Step::Kind::accumulate)
-    run_kernel(Code::program, step.summand, step.node, true, operands);
+    OperationOf<Code, S>::cpu(make_call(Code::program, step.summand, step.node, true, operands));
   else
     copy_operand(operands[static_cast<std::size_t>(step.node)], binding.results[static_cast<std::size_t>(step.result)]);
 }

@@ -58,12 +58,6 @@ struct Descriptor {
   std::uint32_t hash = 0;
   bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;
   void (*vjp)(Vjp&) = nullptr;
-  float (*unary_float)(float) = nullptr;
-  double (*unary_double)(double) = nullptr;
-  float (*binary_float)(float, float) = nullptr;
-  double (*binary_double)(double, double) = nullptr;
-  void (*cpu_float)(const Call<float>&) = nullptr;
-  void (*cpu_double)(const Call<double>&) = nullptr;
 };
 
 namespace detail {
@@ -77,7 +71,11 @@ constexpr std::uint32_t hash_of(const char* name) {
 }
 
 template <class Op>
+struct OperationDoor;
+
+template <class Op>
 constexpr Descriptor describe() {
+  static_assert(sizeof(OperationDoor<Op>) > 0);  // from now on operation_of finds Op
   Descriptor d{.name = Op::name, .arity = Op::arity, .hash = hash_of(Op::name)};
   static_assert(Op::arity <= max_inputs, "linden: an operation takes at most 8 inputs");
   if constexpr (requires { &Op::vjp; }) d.vjp = &Op::vjp;
@@ -85,18 +83,7 @@ constexpr Descriptor describe() {
   if constexpr (requires { Op::accumulates; }) d.accumulates = Op::accumulates;
   if constexpr (requires { Op::cheap; }) d.cheap = Op::cheap;
   if constexpr (requires { Op::flat; }) d.flat = Op::flat;
-  if constexpr (requires { Op::element(1.0F); }) {
-    d.elementwise = d.cheap = d.accumulates = true;
-    d.unary_float = &Op::template element<float>;
-    d.unary_double = &Op::template element<double>;
-  } else if constexpr (requires { Op::element(1.0F, 1.0F); }) {
-    d.elementwise = d.cheap = d.accumulates = true;
-    d.binary_float = &Op::template element<float>;
-    d.binary_double = &Op::template element<double>;
-  } else if constexpr (requires { &Op::template cpu<float>; }) {
-    d.cpu_float = &Op::template cpu<float>;
-    d.cpu_double = &Op::template cpu<double>;
-  }
+  if constexpr (requires { &Op::template element<float>; }) d.elementwise = d.cheap = d.accumulates = true;
   return d;
 }
 
@@ -104,5 +91,32 @@ constexpr Descriptor describe() {
 
 template <class Op>
 inline constexpr Descriptor descriptor = detail::describe<Op>();
+
+namespace detail {
+
+// The way back from a node to the type of its operation, so that a plan instantiates exactly the kernels it runs, in the element
+// type it runs them in. Descriptors are values; a friend function, declared for a descriptor's address and defined by the
+// operation's door, carries the type across.
+template <const Descriptor* D>
+struct OperationKey {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-template-friend"  // each key has its own function; that is the point
+#endif
+  friend constexpr auto operation_of(OperationKey);
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+};
+template <class Op>
+struct OperationDoor {
+  friend constexpr auto operation_of(OperationKey<&descriptor<Op>>) { return Op{}; }
+};
+
+/// The operation whose descriptor is at D.
+template <const Descriptor* D>
+using Operation = decltype(operation_of(OperationKey<D>{}));
+
+}  // namespace detail
 
 }  // namespace linden
