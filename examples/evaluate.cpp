@@ -3,12 +3,12 @@
 //   build/release/bin/evaluate --model DIR --adapter DIR --data test.jsonl --ranks 1,2,4,8,16 --metric exact_match
 // Prints a table, and with --json writes {"metric", "ranks", "values", "base", "aurac", "log_aurac"}.
 #include <linden/data/word_problems.hpp>
-#include <linden/eval/rank_curve.hpp>
 #include <linden/io/hf_config.hpp>
 #include <linden/io/json_file.hpp>
 #include <linden/model/select.hpp>
 
 #include "support/cli.hpp"
+#include "support/instances.hpp"
 #include "support/progress.hpp"
 #include "support/table.hpp"
 

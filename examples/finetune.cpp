@@ -5,9 +5,10 @@
 #include <linden/data/dataset.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <linden/model/select.hpp>
-#include <linden/train/fine_tune.hpp>
+
 
 #include "support/cli.hpp"
+#include "support/instances.hpp"
 #include "support/json_lines.hpp"
 #include "support/progress.hpp"
 

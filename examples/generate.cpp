@@ -3,11 +3,11 @@
 //   build/release/bin/generate --model DIR [--adapter DIR --rank R] --prompt "Once upon a time" --max-tokens 60 --greedy
 #include <linden/data/tokenizer.hpp>
 #include <linden/io/hf_config.hpp>
-#include <linden/model/generate.hpp>
 #include <linden/model/llama_adapter.hpp>
 #include <linden/model/select.hpp>
 
 #include "support/cli.hpp"
+#include "support/instances.hpp"
 
 namespace {
 using namespace linden;

@@ -11,9 +11,9 @@
 #include <linden/io/safetensors.hpp>
 #include <linden/model/llama_adapter.hpp>
 #include <linden/model/select.hpp>
-#include <linden/train/llama_pass.hpp>
 
 #include "support/cli.hpp"
+#include "support/instances.hpp"
 #include "support/token_file.hpp"
 
 namespace {

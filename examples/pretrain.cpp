@@ -6,12 +6,12 @@
 #include <linden/data/bpe_trainer.hpp>
 #include <linden/data/dataset.hpp>
 #include <linden/data/word_problems.hpp>
-#include <linden/eval/rank_curve.hpp>
 #include <linden/model/save_llama.hpp>
 #include <linden/train/adamw.hpp>
 #include <linden/train/sample_order.hpp>
 
 #include "support/cli.hpp"
+#include "support/instances.hpp"
 #include "support/progress.hpp"
 #include "support/table.hpp"
 

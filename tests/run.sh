@@ -1,30 +1,24 @@
 #!/usr/bin/env bash
 # Builds linden and runs its tests, from a bare Debian or Ubuntu on. Works from any folder.
 #
-#   bash tests/run.sh [--quick] [--clang-targets "TARGET ..."]
+#   bash tests/run.sh [--quick]
 #
-#   --quick            the release build and its tests only
-#   --clang-targets    build these with clang++ instead of everything (e.g. "tests_core tests_io")
+#   --quick    the release build and its tests only
 #
-# Three builds, in build/: clang (everything, warnings are errors), sanitize (the light tests under the address and
-# undefined-behaviour sanitizers), release (all tests). The last lines are ctest's summary of the release tests.
+# Everything is compiled with g++ (release build, all tests); programs, graph and operations are also checked with clang++;
+# the tests of memory and files run under its address and undefined-behaviour sanitizers. Warnings are errors everywhere. The
+# last lines are ctest's summary of the release tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-light_folders=(core io data adapter eval train examples)
+sanitized_folders=(core io data backend)
 quick=false
-clang_targets=(all)
 
-usage() { sed -n '4,7s/^# *//p' tests/run.sh; }
+usage() { sed -n '4,6s/^# *//p' tests/run.sh; }
 
 while (($#)); do
   case $1 in
     --quick) quick=true ;;
-    --clang-targets)
-      (($# >= 2)) || { echo "tests/run.sh: --clang-targets needs a list of targets" >&2; exit 2; }
-      read -r -a clang_targets <<<"$2"
-      shift
-      ;;
     -h | --help) usage; exit 0 ;;
     *)
       echo "tests/run.sh: unknown option $1" >&2
@@ -36,11 +30,11 @@ while (($#)); do
 done
 
 bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libboost-test-dev nlohmann-json3-dev libcli11-dev \
-  libbenchmark-dev clang libomp-dev ccache gnuplot-nox
+  libbenchmark-dev clang libclang-rt-dev libomp-dev ccache gnuplot-nox pkg-config
 
 # One compiler per core: Ninja alone would start more, and they need up to 1.5 GB each.
 jobs=$(nproc)
-labels="^($(IFS='|'; echo "${light_folders[*]}"))$"
+labels="^($(IFS='|'; echo "${sanitized_folders[*]}"))$"
 
 heading() { printf '\n== %s\n' "$*"; }
 
@@ -50,12 +44,15 @@ build() {
   cmake --build --preset "$1" --parallel "$jobs" --target "${@:2}"
 }
 
-# The light folders that have tests, as CMake targets.
-light_targets() {
-  local folder
-  for folder in "${light_folders[@]}"; do
-    if compgen -G "tests/$folder/*_test.cpp" >/dev/null; then echo "tests_$folder"; fi
-  done
+# The programs and the tests of graph, ops and adapters through clang++'s front end, constant evaluation and all. (Other folders
+# are built with clang++ for the sanitizers; the programs include the rest.)
+check_with_clang() {
+  local eigen flags
+  eigen=$(pkg-config --variable=prefix eigen3 2>/dev/null || echo /usr)/include/eigen3
+  flags="-std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -Iinclude -Itests -Iexamples -isystem $eigen"
+  flags+=" -DBOOST_TEST_DYN_LINK -DLINDEN_TEST_DIR=\"tests\""
+  find examples bench tests/graph tests/ops tests/adapter -name '*.cpp' -print0 |
+    xargs -0 -P "$jobs" -n 1 clang++ $flags
 }
 
 # Lets ctest's output through, and prints the tests that skipped cases just before the summary.
@@ -73,12 +70,11 @@ skipped_before_summary() {
 }
 
 if ! $quick; then
-  heading "clang++: ${clang_targets[*]}"
-  build clang "${clang_targets[@]}"
+  heading "clang++: warnings everywhere"
+  check_with_clang
 
-  mapfile -t targets < <(light_targets)
-  heading "sanitizers: ${targets[*]}"
-  build sanitize "${targets[@]}"
+  heading "clang++: sanitizers, ${sanitized_folders[*]}"
+  build sanitize "${sanitized_folders[@]/#/tests_}"
   ctest --preset sanitize --parallel 2 --label-regex "$labels"
 fi
 

@@ -3,6 +3,7 @@
 //
 #include <boost/test/unit_test.hpp>
 #include <linden/ops/attention.hpp>
+#include <linden/ops/norm.hpp>
 #include <linden/ops/product.hpp>
 
 #include "support/expect_gradient.hpp"

@@ -50,7 +50,7 @@ constexpr void differentiate(Graph& graph, int y, int upstream, const int* wrt, 
   for (int k = 0; k < count; ++k) needed[static_cast<std::size_t>(wrt[k])] = true;
   for (int i = 0; i < forward; ++i) {
     const Node& n = graph[i];
-    if (n.op == nullptr) continue;
+    if (n.is_input()) continue;
     for (int k = 0; k < n.op->arity; ++k)
       if (needed[static_cast<std::size_t>(n.inputs[static_cast<std::size_t>(k)])]) needed[static_cast<std::size_t>(i)] = true;
   }
@@ -64,7 +64,7 @@ constexpr void differentiate(Graph& graph, int y, int upstream, const int* wrt, 
   for (int i = y; i >= 0; --i) {
     const auto at = static_cast<std::size_t>(i);
     const Node n = graph[i];
-    if (n.op == nullptr || !needed[at]) continue;
+    if (n.is_input() || !needed[at]) continue;
     if (n.op == &descriptor<Result>) {
       if (adjoint[at] >= 0)
         waiting[static_cast<std::size_t>(n.inputs[0])][static_cast<std::size_t>(n.attributes[0])] = adjoint[at] + 1;
@@ -78,7 +78,7 @@ constexpr void differentiate(Graph& graph, int y, int upstream, const int* wrt, 
       any = any || waiting[at][k] > 0;
     }
     if (!any || n.op->flat) continue;
-    if (n.op->vjp == nullptr) throw "linden: gradient through an operation that has none (no vjp, and not flat)";
+    if (!n.op->differentiable) throw "linden: gradient through an operation that has none (no vjp, and not flat)";
     for (int k = 0; k < n.op->arity; ++k) {
       const int input = n.inputs[static_cast<std::size_t>(k)];
       v.wanted[static_cast<std::size_t>(k)] = needed[static_cast<std::size_t>(input)] && !graph[input].ids;

@@ -21,16 +21,22 @@ struct Value {
   friend constexpr bool operator==(const Value& a, const Value& b) { return a.id == b.id && a.graph == b.graph; }
 };
 
+/// An argument of the traced function.
+struct Input {
+  static constexpr const char* name = "input";
+  static constexpr int arity = 0;
+};
+
 /// One operation, one input of the traced function, one constant, or one further result of an operation.
 struct Node {
-  const Descriptor* op = nullptr;  ///< null for inputs
+  const Descriptor* op = &descriptor<Input>;
   std::array<int, max_inputs> inputs{-1, -1, -1, -1, -1, -1, -1, -1};
   std::array<double, max_attributes> attributes{};
   long rows = 1, columns = 1;  ///< extents, positive or named
   bool ids = false;            ///< holds int32, not numbers
   const char* name = nullptr;  ///< inputs: what the user calls it
 
-  [[nodiscard]] constexpr bool is_input() const { return op == nullptr; }
+  [[nodiscard]] constexpr bool is_input() const { return op == &descriptor<Input>; }
 };
 
 /// A number written into the expression: shape [1, 1], value in attributes[0].

@@ -57,6 +57,7 @@ struct Descriptor {
   int arity = 0;
   std::uint32_t hash = 0;
   bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;
+  bool differentiable = false;  ///< has a vjp
   void (*vjp)(Vjp&) = nullptr;
 };
 
@@ -78,7 +79,10 @@ constexpr Descriptor describe() {
   static_assert(sizeof(OperationDoor<Op>) > 0);  // from now on operation_of finds Op
   Descriptor d{.name = Op::name, .arity = Op::arity, .hash = hash_of(Op::name)};
   static_assert(Op::arity <= max_inputs, "linden: an operation takes at most 8 inputs");
-  if constexpr (requires { &Op::vjp; }) d.vjp = &Op::vjp;
+  if constexpr (requires { &Op::vjp; }) {
+    d.differentiable = true;
+    d.vjp = &Op::vjp;
+  }
   if constexpr (requires { Op::commutative; }) d.commutative = Op::commutative;
   if constexpr (requires { Op::accumulates; }) d.accumulates = Op::accumulates;
   if constexpr (requires { Op::cheap; }) d.cheap = Op::cheap;

@@ -78,7 +78,7 @@ constexpr void for_each_read(const Graph& graph, const std::array<Location, Grap
 
 constexpr bool is_constant_node(const Node& n) { return n.op == &descriptor<Constant>; }
 constexpr bool is_result_node(const Node& n) { return n.op == &descriptor<Result>; }
-constexpr bool is_loop_node(const Node& n) { return n.op != nullptr && (n.op->elementwise || is_constant_node(n)); }
+constexpr bool is_loop_node(const Node& n) { return n.op->elementwise || is_constant_node(n); }
 
 /// The passes; each reads what the ones before it found.
 struct Planner {
@@ -133,7 +133,7 @@ struct Planner {
   }
   [[nodiscard]] constexpr bool can_absorb(int sum, int product, int base) const {
     const Descriptor* op = graph()[product].op;
-    if (op == nullptr || op->elementwise || !op->accumulates || product == base) return false;
+    if (op->elementwise || !op->accumulates || product == base) return false;
     return private_value(product) && private_value(base) &&
            same_shape(product, base) && same_shape(sum, base) && !is_result_node(graph()[base]) &&
            !is_constant_node(graph()[base]);
