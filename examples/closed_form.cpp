@@ -89,7 +89,13 @@ int main() {
   show("dB", sB);
   show("dx", sx);
 }
-// prints the plan of both gradients (6 steps, 64 bytes per token), then
+// Prints the plan of both gradients (6 steps, 64 bytes per token), then
+//
 //     p = 4 3 2 2 1 1 1 1
-//     dA on 3 tokens: largest difference to the closed form in loops 7.99361e-15    (rounding; the last digits may
-//     differ) dA = 2 2 -2 -2 dB = -4 -8 -2 -4 dx = 6 14
+//     dA on 3 tokens: largest difference to the closed form in loops 7.99361e-15
+//
+//     dA = 2 2 -2 -2
+//     dB = -4 -8 -2 -4
+//     dx = 6 14
+//
+// (the difference is rounding: its digits vary from machine to machine).

@@ -65,7 +65,8 @@ BOOST_AUTO_TEST_CASE(agrees_with_the_golden_ids,
   BOOST_TEST(tokenizer.token(410) == word_mark);
   BOOST_TEST(tokenizer.id_of("\xE2\x96\x81the").value() == 265);
   BOOST_TEST(!tokenizer.id_of("absent").has_value());
-  for (const auto& expected : json_file(test::shared_folder() / "golden" / "stories260k_base.json").at("encode")) {
+  const auto golden = json_file(test::shared_folder() / "golden" / "stories260k_base.json");
+  for (const auto& expected : golden.at("encode")) {
     const std::string text = expected.at("text");
     BOOST_TEST_CONTEXT(text) {
       const Ids ids = tokenizer.encode(text, true);

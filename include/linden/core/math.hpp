@@ -16,7 +16,7 @@ namespace linden::math {
 /// e^x without a branch or a library call.
 [[gnu::always_inline]] inline float exp(float x) {
   constexpr float lowest = -87.336F, highest = 88.722F;
-  const float bounded = x < lowest ? lowest : (x > highest ? highest : x);
+  const float bounded = x > lowest ? (x < highest ? x : highest) : lowest;  // NaN is bounded too
   const float shifted = bounded * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the integer part sits in the low bits
   const float n = shifted - 12582912.0F;
   const float r = (bounded - n * 0.693359375F) - n * -2.12194440e-4F;  // |r| <= ln(2) / 2
