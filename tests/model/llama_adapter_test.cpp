@@ -137,11 +137,13 @@ BOOST_AUTO_TEST_CASE(contradicting_metadata_are_refused) {
   expect_refusal<DataError>([&] { load_description(folder, file); }, "adapter_config.json",
                             "lora_alpha 4 gives scale 1, but metadata linden.scaling says 0.25");
   file.metadata.erase("linden.scaling");
-  expect_refusal<DataError>([&] { load_description(folder, file); }, "lacks linden.scaling or linden.train_ranks");
+  expect_refusal<DataError>([&] { load_description(folder, file); }, "adapter_model.safetensors", "lacks linden.scaling");
   file.metadata = {{"linden.kind", "dora"}, {"linden.scaling", "none"}, {"linden.train_ranks", "1,4"}};
-  expect_refusal<Error>([&] { load_description(folder, file); }, "\"dora\" is unknown");
+  expect_refusal<DataError>([&] { load_description(folder, file); }, "adapter_model.safetensors", "\"dora\" is unknown");
   file.metadata = {{"linden.kind", "dylora"}, {"linden.scaling", "none"}, {"linden.train_ranks", "4,1"}};
-  expect_refusal<Error>([&] { load_description(folder, file); }, "strictly ascending");
+  expect_refusal<DataError>([&] { load_description(folder, file); }, "strictly ascending");
+  file.metadata = {{"linden.kind", "dylora"}, {"linden.scaling", "none"}, {"linden.train_ranks", "1,8"}};
+  expect_refusal<DataError>([&] { load_description(folder, file); }, "linden.train_ranks 1,8: the adapter's rank is 4");
 }
 
 BOOST_AUTO_TEST_CASE(adapters_of_another_model_are_refused) {
