@@ -12,6 +12,7 @@ configure_package_config_file(cmake/linden-config.cmake.in linden-config.cmake I
                               NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(linden-config-version.cmake COMPATIBILITY SameMajorVersion ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/linden-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/linden-config-version.cmake
+              cmake/FindPCRE2.cmake
         DESTINATION ${package_folder})
 
 configure_file(cmake/linden.pc.in linden.pc @ONLY)

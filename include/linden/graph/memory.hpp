@@ -45,7 +45,7 @@ struct Extent {
 
 /// Columns needed of each pool.
 struct Pools {
-  static constexpr int capacity = 8;
+  static constexpr int capacity = 16;
   std::array<Extent, capacity> pools{};
   int count = 0;
 
@@ -53,7 +53,7 @@ struct Pools {
   constexpr Extent& pool(const Extent& extent) {
     for (int k = 0; k < count; ++k)
       if (pools[static_cast<std::size_t>(k)].same_pool(extent)) return pools[static_cast<std::size_t>(k)];
-    if (count == capacity) throw "linden: a function may combine its run-time extents in at most 8 ways";
+    if (count == capacity) throw "linden: a function may combine its run-time extents in at most 16 ways";
     pools[static_cast<std::size_t>(count)] = {.first = extent.first, .second = extent.second};
     return pools[static_cast<std::size_t>(count++)];
   }

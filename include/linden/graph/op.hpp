@@ -16,12 +16,14 @@
 /// An operation that is not elementwise has `template <class T> static void cpu(const Call<T>& call)` instead of `element`.
 /// Optional members (all static constexpr): `bool commutative`, `bool accumulates` (its kernel honours
 /// `Result::accumulate`), `bool cheap` (a recompute policy may run it again in the backward pass), `bool flat` (its derivative
-/// is zero wherever it exists, so no gradient flows through it).
+/// is zero wherever it exists, so no gradient flows through it), `unsigned reads_stored` (bit k: its kernel also takes input k
+/// as bfloat16, in `Operand::half`).
 /// An operation that is not flat and has no `vjp` runs, but a gradient through it does not compile.
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <linden/core/element.hpp>
 
 namespace linden {
 
@@ -34,6 +36,7 @@ template <class T>
 struct Operand {
   T* data = nullptr;                  ///< null: a result nobody asked for
   const std::int32_t* ids = nullptr;  ///< set instead of data for inputs of ids
+  const bfloat16* half = nullptr;     ///< set instead of data for inputs that are stored as bfloat16
   long rows = 0, columns = 0;
   long stride = 0;          ///< elements from row to row; 0 repeats one row
   bool accumulate = false;  ///< results only: add to what is there instead of overwriting
@@ -57,6 +60,7 @@ struct Descriptor {
   int arity = 0;
   std::uint32_t hash = 0;
   bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;
+  unsigned reads_stored = 0;    ///< bit k: input k may be stored as bfloat16
   bool differentiable = false;  ///< has a vjp
   void (*vjp)(Vjp&) = nullptr;
 };
@@ -87,6 +91,7 @@ constexpr Descriptor describe() {
   if constexpr (requires { Op::accumulates; }) d.accumulates = Op::accumulates;
   if constexpr (requires { Op::cheap; }) d.cheap = Op::cheap;
   if constexpr (requires { Op::flat; }) d.flat = Op::flat;
+  if constexpr (requires { Op::reads_stored; }) d.reads_stored = Op::reads_stored;
   if constexpr (requires { &Op::template element<float>; }) d.elementwise = d.cheap = d.accumulates = true;
   return d;
 }

@@ -41,7 +41,7 @@ void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Ope
     parallel_for(count, x.columns, [&](long first, long last) {
       for (long i = first; i < last; ++i) std::copy_n(x.row(row[i]), x.columns, gathered + i * x.columns);
     });
-    gemm<T>(count, head.rows, x.columns, {gathered, x.columns}, {head.data, head.stride, true}, logits, head.rows, false);
+    gemm<T>(count, head.rows, x.columns, {gathered, x.columns}, {head.data, head.stride, true, head.half}, logits, head.rows, false);
     body(count, row, gathered, logits);
   }
 }
@@ -62,6 +62,7 @@ std::array<T, 2> exponentials(T* row, long n) {
 struct HeadCrossEntropy {
   static constexpr const char* name = "head_cross_entropy";
   static constexpr int arity = 4;
+  static constexpr unsigned reads_stored = 0b10;
 
   template <class T>
   static void cpu(const Call<T>& call) {
@@ -86,7 +87,7 @@ struct HeadCrossEntropy {
       if (dw.data != nullptr)
         gemm<T>(vocabulary_size, n, count, {logits, vocabulary_size, true}, {gathered, n}, dw.data, dw.stride, true);
       if (dx.data == nullptr) return;
-      gemm<T>(count, n, vocabulary_size, {logits, vocabulary_size}, {head.data, head.stride}, gathered, n, false);
+      gemm<T>(count, n, vocabulary_size, {logits, vocabulary_size}, {head.data, head.stride, false, head.half}, gathered, n, false);
       parallel_for(count, n, [&](long first, long last) {
         for (long i = first; i < last; ++i) std::copy_n(gathered + i * n, n, dx.row(row[i]));
       });
@@ -123,6 +124,7 @@ struct HeadCrossEntropy {
 struct HeadScores {
   static constexpr const char* name = "head_scores";
   static constexpr int arity = 3;
+  static constexpr unsigned reads_stored = 0b10;
 
   template <class T>
   static void cpu(const Call<T>& call) {

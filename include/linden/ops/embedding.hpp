@@ -40,13 +40,20 @@ struct EmbeddingBackward {
 struct Embedding {
   static constexpr const char* name = "embedding";
   static constexpr int arity = 2;
+  static constexpr unsigned reads_stored = 0b1;
 
   template <class T>
   static void cpu(const Call<T>& call) {
     const Operand<T>&table = call.inputs[0], &ids = call.inputs[1], &y = call.results[0];
     detail::check_ids(name, ids.ids, ids.columns, 0, table.rows);
     parallel_for(y.rows, y.columns, [&](long first, long last) {
-      for (long t = first; t < last; ++t) std::copy_n(table.row(ids.ids[t]), y.columns, y.row(t));
+      for (long t = first; t < last; ++t) {
+        if (table.half != nullptr)
+          std::transform(table.half + ids.ids[t] * table.stride, table.half + ids.ids[t] * table.stride + y.columns, y.row(t),
+                         [](bfloat16 element) { return static_cast<T>(float(element)); });
+        else
+          std::copy_n(table.row(ids.ids[t]), y.columns, y.row(t));
+      }
     });
   }
   static constexpr void vjp(Vjp& v) {

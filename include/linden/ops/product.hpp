@@ -15,12 +15,13 @@ struct MatMul {
   static constexpr const char* name = "matmul";
   static constexpr int arity = 2;
   static constexpr bool accumulates = true;
+  static constexpr unsigned reads_stored = 0b10;
 
   template <class T>
   static void cpu(const Call<T>& call) {
     const Operand<T>&a = call.inputs[0], &b = call.inputs[1], &c = call.results[0];
     const bool ta = call.attributes[0] != 0, tb = call.attributes[1] != 0;
-    gemm<T>(c.rows, c.columns, ta ? a.rows : a.columns, {a.data, a.stride, ta}, {b.data, b.stride, tb}, c.data, c.stride,
+    gemm<T>(c.rows, c.columns, ta ? a.rows : a.columns, {a.data, a.stride, ta}, {b.data, b.stride, tb, b.half}, c.data, c.stride,
             c.accumulate);
   }
   static constexpr void vjp(Vjp& v);
