@@ -4,9 +4,8 @@
 /// strict    the first match of `#### (\-?[0-9\.\,]+)`; flexible the last match of `(-?[$0-9.,]{2,})|(-?[0-9]+)`.
 /// compare   as text, after the same normalisation of both sides: "72" and "72.0" differ, "1,072." and "1072" agree.
 /// Errors    none: text without an answer reads as `no_answer`.
-/// Source    github.com/EleutherAI/lm-evaluation-harness, task gsm8k version 3. Scanned by hand: linear time, no
-/// regular
-///           expression engine recursing over a long text.
+/// Source    github.com/EleutherAI/lm-evaluation-harness, task gsm8k version 3. Scanned by hand: linear
+///           time, no regular expression engine recursing over a long text.
 
 #include <cstddef>
 #include <string>

@@ -1,13 +1,17 @@
 #pragma once
 /// \file
-/// Text to token ids and back, the way Hugging Face tokenizers does it for Llama's SentencePiece-style vocabularies.
-/// Encode  added tokens (`<s>`, `</s>`, ...) are split off wherever they occur literally, the longest at the leftmost
-///         place. Each stretch of text between them gets one leading space; spaces become U+2581; every character is
-///         its vocabulary entry or else its UTF-8 bytes as `<0xXX>`; merges apply, lowest rank first, leftmost first.
-///         A byte that belongs to no valid character becomes its `<0xXX>` too: encoding never fails and loses nothing.
-/// Decode  the inverse, less one leading space. A run of byte tokens that is no UTF-8 becomes U+FFFD, one per byte.
+/// Text to token ids and back, for the tokenizers Llama models come with:
+///         tokenizer.json        Hugging Face; SentencePiece-style (Llama 2) or byte-level (Llama 3)
+///         tokenizer.model       Meta; SentencePiece's own format (Llama 2) or tiktoken's (Llama 3)
+///         tokenizer.bin         llama2.c
+/// Encode  added tokens (`<s>`, `<|eot_id|>`, ...) are split off where the file format has them; the text between goes
+///         to the coder of its kind (sentencepiece.hpp, byte_level.hpp). Any bytes can be encoded: those that are no
+///         UTF-8 become byte tokens.
+/// Decode  the inverse; always valid UTF-8. If `clean_up_tokenization_spaces` is true in tokenizer_config.json, as it
+/// is
+///         for Llama 3, spaces before punctuation and English contractions are removed, as transformers does.
 /// Errors  DataError from load; UsageError for an id outside the vocabulary.
-/// Source  github.com/huggingface/tokenizers (models/bpe, decoders/byte_fallback); github.com/karpathy/llama2.c.
+/// Source  github.com/huggingface/tokenizers and transformers; each reader and coder names its own.
 
 #include <algorithm>
 #include <array>
@@ -15,15 +19,21 @@
 #include <cstdint>
 #include <filesystem>
 #include <linden/core/error.hpp>
-#include <linden/data/bpe.hpp>
+#include <linden/data/byte_level.hpp>
+#include <linden/data/sentencepiece.hpp>
+#include <linden/data/sentencepiece_file.hpp>
+#include <linden/data/tiktoken_file.hpp>
+#include <linden/data/tokenizer_added.hpp>
+#include <linden/data/tokenizer_bin.hpp>
 #include <linden/data/tokenizer_file.hpp>
-#include <linden/data/utf8.hpp>
+#include <linden/data/tokenizer_model.hpp>
+#include <linden/data/tokenizer_vocabulary.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace linden {
@@ -31,146 +41,120 @@ namespace linden {
 /// A tokenizer. Immutable after loading: any number of threads may use one.
 class Tokenizer {
  public:
-  /// Reads a tokenizer.json, or the one in a model folder.
+  /// Reads a tokenizer file, or the one in a model folder: tokenizer.json, else tokenizer.model, else tokenizer.bin.
+  /// A file is JSON if it is named .json, llama2.c's if named .bin; the two kinds of tokenizer.model are told apart by
+  /// their first byte.
   [[nodiscard]] static Tokenizer load(const std::filesystem::path& path) {
-    return Tokenizer(read_tokenizer_file(path));
+    const std::filesystem::path file = tokenizer_in(path);
+    if (file.extension() == ".json") return Tokenizer(read_tokenizer_file(file));
+    if (file.extension() == ".bin") return Tokenizer(read_tokenizer_bin(file));
+    return Tokenizer(is_sentencepiece(file) ? read_sentencepiece_file(file) : read_tiktoken_file(file));
   }
 
   /// \return token ids of `text`, after bos() if `add_bos`. No eos is added.
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool add_bos) const {
     std::vector<std::int32_t> ids;
-    if (add_bos) ids.push_back(file_.bos);
-    std::vector<std::int32_t> scratch;
-    std::size_t begin = 0;
-    for (std::size_t at = 0; at < text.size();) {
-      const TokenizerFile::AddedToken* added = added_at(text, at);
-      if (added == nullptr) {
-        ++at;
-        continue;
-      }
-      append_plain(text.substr(begin, at - begin), scratch, ids);
-      ids.push_back(added->id);
-      begin = at += added->content.size();
-    }
-    append_plain(text.substr(begin), scratch, ids);
+    ids.reserve(text.size() / 3 + 8);
+    if (add_bos) ids.push_back(bos_);
+    added_.split(
+        text, [&](std::string_view stretch) { std::visit([&](const auto& c) { c.encode(stretch, ids); }, coder_); },
+        [&](std::int32_t id) { ids.push_back(id); });
     return ids;
   }
 
   /// \return the text of `ids`, without special tokens if `skip_special`.
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids, bool skip_special = true) const {
-    std::string out, bytes;
-    for (const std::int32_t id : ids) {
-      const std::size_t i = checked(id);
-      if (skip_special && special_[i]) continue;
-      if (byte_of_[i] >= 0) {
-        bytes.push_back(static_cast<char>(byte_of_[i]));
-        continue;
-      }
-      append_bytes(bytes, out);
-      out += text_of_[i];
-    }
-    append_bytes(bytes, out);
-    if (out.starts_with(' ')) out.erase(0, 1);
-    return out;
+    std::vector<std::int32_t> kept;
+    for (const std::int32_t id : ids)
+      if (!special_[static_cast<std::size_t>(checked(id))] || !skip_special) kept.push_back(id);
+    std::string text = std::visit([&](const auto& coder) { return coder.decode(kept); }, coder_);
+    return clean_up_spaces_ ? with_clean_spaces(std::move(text)) : text;
   }
 
   /// Number of tokens; ids are 0..size()-1.
-  [[nodiscard]] std::size_t size() const { return file_.tokens.size(); }
+  [[nodiscard]] std::size_t size() const { return tokens_.size(); }
   /// The token in front of every text.
-  [[nodiscard]] std::int32_t bos() const { return file_.bos; }
+  [[nodiscard]] std::int32_t bos() const { return bos_; }
   /// The token that ends an answer.
-  [[nodiscard]] std::int32_t eos() const { return file_.eos; }
-  /// \return the vocabulary entry of `id`, as in the file: "▁the", "<0x0A>", "</s>".
-  [[nodiscard]] const std::string& token(std::int32_t id) const { return file_.tokens[checked(id)]; }
+  [[nodiscard]] std::int32_t eos() const { return eos_; }
+  /// True when decode removes spaces before punctuation (`clean_up_tokenization_spaces` of tokenizer_config.json).
+  [[nodiscard]] bool cleans_up_spaces() const { return clean_up_spaces_; }
+  /// \return the vocabulary entry of `id`, as in tokenizer.json: "▁the", "<0x0A>", "</s>"; byte-level "Ġthe".
+  [[nodiscard]] const std::string& token(std::int32_t id) const { return tokens_[checked(id)]; }
   /// \return the id of a vocabulary entry, nothing if there is none.
-  [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const {
-    const auto found = file_.ids.find(std::string(token));
-    return found == file_.ids.end() ? std::nullopt : std::optional(found->second);
-  }
+  [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const { return tokens_.find(token); }
 
  private:
-  explicit Tokenizer(TokenizerFile file)
-      : file_(std::move(file)), text_of_(size()), byte_of_(size(), -1), special_(size(), false) {
-    for (std::size_t i = 0; i < size(); ++i) prepare(i);
-    for (std::size_t byte = 0; byte < 256; ++byte)
-      byte_of_[static_cast<std::size_t>(file_.byte_ids[byte])] = static_cast<std::int16_t>(byte);
-    for (const auto& added : file_.added) {
-      starts_added_[static_cast<unsigned char>(added.content[0])] = true;
+  using Coder = std::variant<SentencePieceCoder, ByteLevelCoder>;
+
+  explicit Tokenizer(TokenizerModel model)
+      : coder_(coder_of(model)),
+        added_(model.added),
+        tokens_(std::move(model.tokens)),
+        special_(tokens_.size(), false),
+        bos_(model.bos),
+        eos_(model.eos),
+        clean_up_spaces_(model.clean_up_spaces) {
+    for (const AddedToken& added : model.added)
       if (added.special) special_[static_cast<std::size_t>(added.id)] = true;
-    }
-    std::ranges::stable_sort(file_.added, std::ranges::greater(), [](const auto& a) { return a.content.size(); });
   }
 
-  /// Text of a token with spaces for U+2581; one-character tokens also become known to the encoder.
-  void prepare(std::size_t i) {
-    const std::string& token = file_.tokens[i];
-    for (std::size_t at = 0; at < token.size();) {
-      const Utf8Step step = utf8_step(token, at);
-      if (step.code_point == mark)
-        text_of_[i] += ' ';
-      else
-        text_of_[i].append(token, at, step.bytes);
-      if (step.bytes == token.size()) character_ids_.emplace(step.code_point, static_cast<std::int32_t>(i));
-      at += step.bytes;
-    }
+  static Coder coder_of(TokenizerModel& model) {
+    if (const auto* scheme = std::get_if<SentencePieceScheme>(&model.scheme)) return SentencePieceCoder(*scheme, model);
+    return ByteLevelCoder(std::get<ByteLevelScheme>(model.scheme), model);
   }
 
-  [[nodiscard]] std::size_t checked(std::int32_t id) const {
+  static std::filesystem::path tokenizer_in(const std::filesystem::path& path) {
+    if (!std::filesystem::is_directory(path)) return path;
+    for (const char* name : {"tokenizer.json", "tokenizer.model", "tokenizer.bin"})
+      if (std::filesystem::exists(path / name)) return path / name;
+    throw DataError(text(path.string(), ": no tokenizer.json, tokenizer.model or tokenizer.bin in this folder"));
+  }
+
+  /// SentencePiece's begins with field 1, length-delimited (0x0A); base64 never does.
+  static bool is_sentencepiece(const std::filesystem::path& file) { return detail::read_bytes(file).starts_with('\n'); }
+
+  [[nodiscard]] std::int32_t checked(std::int32_t id) const {
     if (id < 0 || static_cast<std::size_t>(id) >= size())
       throw UsageError(text("linden::Tokenizer: token id ", id, " is outside 0..", size() - 1));
-    return static_cast<std::size_t>(id);
+    return id;
   }
 
-  /// The longest added token that starts at `text[at]`, or nullptr.
-  [[nodiscard]] const TokenizerFile::AddedToken* added_at(std::string_view text, std::size_t at) const {
-    if (!starts_added_[static_cast<unsigned char>(text[at])]) return nullptr;
-    for (const auto& added : file_.added)  // longest first
-      if (text.substr(at).starts_with(added.content)) return &added;
-    return nullptr;
-  }
-
-  void append_plain(std::string_view text, std::vector<std::int32_t>& symbols, std::vector<std::int32_t>& ids) const {
-    if (text.empty()) return;
-    symbols.clear();
-    append_character(mark, word_mark, symbols);
+  static std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+    std::string out;
     for (std::size_t at = 0; at < text.size();) {
-      const Utf8Step step = utf8_step(text, at);
-      if (!step.valid)
-        symbols.push_back(file_.byte_ids[static_cast<unsigned char>(text[at])]);
-      else if (step.code_point == ' ')
-        append_character(mark, word_mark, symbols);
-      else
-        append_character(step.code_point, text.substr(at, step.bytes), symbols);
-      at += step.bytes;
+      const std::size_t found = std::min(text.find(from, at), text.size());
+      out.append(text, at, found - at);
+      if (found < text.size()) out += to;
+      at = found + from.size();
     }
-    file_.merges.apply(symbols);
-    ids.insert(ids.end(), symbols.begin(), symbols.end());
+    return out;
   }
 
-  void append_character(std::uint32_t code_point, std::string_view bytes, std::vector<std::int32_t>& symbols) const {
-    const auto found = character_ids_.find(code_point);
-    if (found != character_ids_.end()) return symbols.push_back(found->second);
-    for (const char byte : bytes) symbols.push_back(file_.byte_ids[static_cast<unsigned char>(byte)]);
+  /// Each replacement goes over the whole text before the next one begins.
+  static std::string with_clean_spaces(std::string text) {
+    using Replacement = std::pair<std::string_view, std::string_view>;
+    constexpr std::array<Replacement, 10> replacements{{{" .", "."},
+                                                        {" ?", "?"},
+                                                        {" !", "!"},
+                                                        {" ,", ","},
+                                                        {" ' ", "'"},
+                                                        {" n't", "n't"},
+                                                        {" 'm", "'m"},
+                                                        {" 's", "'s"},
+                                                        {" 've", "'ve"},
+                                                        {" 're", "'re"}}};
+    for (const auto& [from, to] : replacements) text = replaced(text, from, to);
+    return text;
   }
 
-  /// Moves a run of byte tokens to the text.
-  static void append_bytes(std::string& bytes, std::string& out) {
-    if (is_utf8(bytes)) {
-      out += bytes;
-    } else {
-      for (std::size_t i = 0; i < bytes.size(); ++i) out += "\xEF\xBF\xBD";  // U+FFFD
-    }
-    bytes.clear();
-  }
-
-  static constexpr std::uint32_t mark = 0x2581;  // the code point of word_mark
-
-  TokenizerFile file_;
-  std::unordered_map<std::uint32_t, std::int32_t> character_ids_;  // code point -> id
-  std::vector<std::string> text_of_;                               // [id] -> text it decodes to
-  std::vector<std::int16_t> byte_of_;                              // [id] -> the byte of `<0xXX>`, else -1
-  std::vector<bool> special_;                                      // [id]
-  std::array<bool, 256> starts_added_{};                           // [first byte of some added token]
+  Coder coder_;
+  AddedTokens added_;
+  Vocabulary tokens_;          // texts as in the file
+  std::vector<bool> special_;  // [id]
+  std::int32_t bos_;
+  std::int32_t eos_;
+  bool clean_up_spaces_;
 };
 
 }  // namespace linden
