@@ -25,7 +25,7 @@ PeftAdapter small_adapter() {
   adapter.lora_alpha = 1;
   adapter.use_rslora = true;
   adapter.base_model = "some/base";
-  adapter.target_modules = {"q_proj", "layers.0.mlp.up_proj"};
+  adapter.targets.names = {"q_proj", "layers.0.mlp.up_proj"};
   adapter.metadata = {{"train_ranks", "1,2"}};
   adapter.modules = {{"model.layers.0.self_attn.q_proj", 3, 4, {1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, 12, 13, 14}},
                      {"model.layers.0.mlp.up_proj", 1, 2, {-1, -2}, {-3, -4, -5, -6}}};
@@ -65,7 +65,9 @@ void check_equal(const PeftAdapter& found, const PeftAdapter& expected) {
   BOOST_TEST(found.lora_alpha == expected.lora_alpha);
   BOOST_TEST(found.use_rslora == expected.use_rslora);
   BOOST_TEST(found.base_model == expected.base_model);
-  BOOST_TEST(found.target_modules == expected.target_modules);
+  BOOST_TEST((found.targets == expected.targets));
+  BOOST_TEST((found.rank_pattern == expected.rank_pattern));
+  BOOST_TEST((found.alpha_pattern == expected.alpha_pattern));
   BOOST_REQUIRE_EQUAL(found.modules.size(), expected.modules.size());
   for (std::size_t i = 0; i < found.modules.size(); ++i) {
     BOOST_TEST(found.modules[i].path == expected.modules[i].path);
@@ -81,23 +83,16 @@ BOOST_AUTO_TEST_SUITE(peft)
 
 BOOST_AUTO_TEST_CASE(scale_follows_alpha_and_rank) {
   PeftAdapter adapter;
-  BOOST_TEST(adapter.scale() == 1.0);
+  BOOST_TEST(adapter.scale("q") == 1.0);
   adapter.r = 16;
   adapter.lora_alpha = 8;
-  BOOST_TEST(adapter.scale() == 0.5);
+  BOOST_TEST(adapter.scale("q") == 0.5);
   adapter.use_rslora = true;
-  BOOST_TEST(adapter.scale() == 2.0);
-}
-
-BOOST_AUTO_TEST_CASE(targets_match_whole_path_endings) {
-  const std::vector<std::string> targets{"q_proj", "layers.1.mlp.up_proj", "lm_head"};
-  BOOST_TEST(matches_target("model.layers.0.self_attn.q_proj", targets));
-  BOOST_TEST(matches_target("model.layers.1.mlp.up_proj", targets));
-  BOOST_TEST(matches_target("lm_head", targets));
-  BOOST_TEST(!matches_target("model.layers.0.mlp.up_proj", targets));
-  BOOST_TEST(!matches_target("model.layers.0.self_attn.xq_proj", targets));
-  BOOST_TEST(matches_target("anything", std::vector<std::string>{"all-linear"}));
-  BOOST_TEST(!matches_target("anything", std::vector<std::string>{"all-linear", "q_proj"}));
+  BOOST_TEST(adapter.scale("q") == 2.0);
+  adapter.rank_pattern = {{"q", 4}};
+  BOOST_TEST((adapter.rank("q") == 4 && adapter.scale("q") == 4.0 && adapter.scale("k") == 2.0));
+  adapter.alpha_pattern = {{"q", 1}};
+  BOOST_TEST((adapter.scale("q") == 0.5 && adapter.scale("k") == 2.0));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_saved_loads) {
@@ -106,7 +101,7 @@ BOOST_AUTO_TEST_CASE(what_is_saved_loads) {
   check_equal(found, small_adapter());
   BOOST_TEST((found.metadata == std::map<std::string, std::string>{{"format", "pt"}, {"train_ranks", "1,2"}}));
   const auto settings = read_peft_config(saved.directory);
-  BOOST_TEST((settings.r == 2 && settings.modules.empty() && settings.target_modules == found.target_modules));
+  BOOST_TEST((settings.r == 2 && settings.modules.empty() && settings.targets == found.targets));
   BOOST_TEST(saved.folder.entries() == 1);  // no temporary directory stays
 }
 
@@ -161,7 +156,7 @@ BOOST_AUTO_TEST_CASE(alpha_stays_a_fraction_where_it_is_one) {
   adapter.lora_alpha = std::sqrt(2.0);
   adapter.use_rslora = false;
   adapter.base_model.clear();
-  adapter.target_modules = {"all-linear"};
+  adapter.targets = {};
   save_peft(folder.path() / "deep/adapter/", adapter);  // parents are made, a trailing slash is fine
   check_equal(load_peft(folder.path() / "deep/adapter", modules_of(adapter)), adapter);
   const auto written = json::parse(content_of(folder.path() / "deep/adapter/adapter_config.json"));
@@ -209,6 +204,57 @@ BOOST_AUTO_TEST_CASE(absent_settings_get_the_defaults_of_peft) {
   BOOST_TEST(read_peft_config(saved.directory).r == 8);
 }
 
+/// Two layers of q_proj and v_proj.
+std::vector<ExpectedModule> two_layers() {
+  return {{"model.layers.0.self_attn.q_proj", 3, 4},
+          {"model.layers.0.self_attn.v_proj", 3, 2},
+          {"model.layers.1.self_attn.q_proj", 3, 4},
+          {"model.layers.1.self_attn.v_proj", 3, 2}};
+}
+
+BOOST_AUTO_TEST_CASE(modules_have_ranks_and_scales_of_their_own) {
+  const TemporaryFolder folder;
+  PeftAdapter adapter{.r = 2, .lora_alpha = 4, .base_model = "some/base"};
+  adapter.targets.names = {"q_proj", "v_proj"};
+  adapter.rank_pattern = {{"layers.1.self_attn.q_proj", 1}, {"v_proj", 3}};
+  adapter.alpha_pattern = {{"v_proj", 6}};
+  for (const auto& [path, in, out] : two_layers()) {
+    const auto rank = static_cast<std::size_t>(adapter.rank(path));
+    adapter.modules.push_back({path, in, out, std::vector<float>(rank * static_cast<std::size_t>(in), 1.0F),
+                               std::vector<float>(static_cast<std::size_t>(out) * rank, 2.0F)});
+  }
+  save_peft(folder.path(), adapter);
+  const auto found = load_peft(folder.path(), two_layers());
+  check_equal(found, adapter);
+  BOOST_TEST((found.rank(two_layers()[0].path) == 2 && found.scale(two_layers()[0].path) == 2.0));
+  BOOST_TEST((found.rank(two_layers()[1].path) == 3 && found.scale(two_layers()[1].path) == 2.0));
+  BOOST_TEST((found.rank(two_layers()[2].path) == 1 && found.scale(two_layers()[2].path) == 4.0));
+  const auto written = json::parse(content_of(folder.path() / "adapter_config.json"));
+  BOOST_TEST((written["rank_pattern"] == json{{"layers.1.self_attn.q_proj", 1}, {"v_proj", 3}}));
+  BOOST_TEST((written["alpha_pattern"] == json{{"v_proj", 6}}));
+}
+
+BOOST_AUTO_TEST_CASE(some_modules_and_layers_only) {
+  const auto loads = [](const PeftTargets& targets, std::vector<std::size_t> chosen) {
+    const TemporaryFolder folder;
+    PeftAdapter adapter{.r = 1, .lora_alpha = 1};
+    adapter.targets = targets;
+    for (const std::size_t i : chosen) {
+      const auto [path, in, out] = two_layers()[i];
+      adapter.modules.push_back({path, in, out, std::vector<float>(static_cast<std::size_t>(in), 1.0F),
+                                 std::vector<float>(static_cast<std::size_t>(out), 2.0F)});
+    }
+    save_peft(folder.path(), adapter);
+    check_equal(load_peft(folder.path(), two_layers()), adapter);
+  };
+  loads({.names = {"v_proj"}}, {1, 3});
+  loads({.names = {"v_proj", "layers.0.self_attn.q_proj"}}, {0, 1, 3});
+  loads({.expression = R"(model\.layers\.1\..*)"}, {2, 3});
+  loads({.names = {"q_proj"}, .layers = {1}}, {2});
+  loads({.names = {"q_proj"}, .layers = {0, 1, 7}, .layer_patterns = {"blocks", "layers"}}, {0, 2});
+  loads({}, {0, 1, 2, 3});
+}
+
 BOOST_AUTO_TEST_CASE(settings_not_computed_here_are_refused) {
   const std::vector<std::tuple<std::string, json, std::string>> cases{
       {"peft_type", "LOHA", "'peft_type': found \"LOHA\", expected \"LORA\""},
@@ -218,20 +264,21 @@ BOOST_AUTO_TEST_CASE(settings_not_computed_here_are_refused) {
       {"lora_bias", true, "'lora_bias': found true"},
       {"modules_to_save", json::array({"lm_head"}), "'modules_to_save': found [\"lm_head\"], expected null"},
       {"fan_in_fan_out", true, "'fan_in_fan_out': found true, expected false"},
-      {
-          "target_modules",
-          ".*q_proj",
-          "'target_modules': found \".*q_proj\"",
-      },
+      {"target_modules", "(q_proj", "'target_modules': found \"(q_proj\", expected regular expressions"},
+      {"target_modules", "q_proj", "'target_modules': found \"q_proj\", which is no module of the model"},
       {"target_modules", nullptr, "'target_modules': found null, expected a list of module names"},
       {"target_modules", json::array(), "'target_modules': found []"},
       {"target_modules", json::array({1}), "'target_modules': found [1]"},
-      {"target_modules", json::array({"v_proj"}),
-       "found [\"v_proj\"], expected it to name 'model.layers.0.self_attn.q_proj'"},
-      {"rank_pattern", {{"q_proj", 4}}, "'rank_pattern': found {\"q_proj\":4}, expected {} (one rank"},
-      {"alpha_pattern", {{"q_proj", 4}}, "'alpha_pattern': found {\"q_proj\":4}, expected {}"},
-      {"layers_to_transform", 1, "'layers_to_transform': found 1"},
-      {"layers_to_transform", 0, "'layers_to_transform': found 0"},
+      {"target_modules", json::array({"v_proj"}), "found [\"v_proj\"], which is no module of the model"},
+      {"rank_pattern", {{"q_proj", 0}}, "'rank_pattern.q_proj': found 0, expected an integer from 1"},
+      {"rank_pattern", {{"q(", 1}}, "'rank_pattern': found {\"q(\":1}, expected regular expressions"},
+      {"rank_pattern", 4, "'rank_pattern': found 4, expected an object"},
+      {"alpha_pattern", {{"q_proj", "4"}}, "'alpha_pattern.q_proj': found \"4\", expected a finite number"},
+      {"layers_to_transform", -1, "'layers_to_transform': found -1, expected a layer's number"},
+      {"layers_to_transform", 1, "found [\"q_proj\",\"layers.0.mlp.up_proj\"], which is no module of the model"},
+      {"layers_pattern", json::array({0}), "'layers_pattern': found [0]"},
+      {"exclude_modules", "q_proj", "'exclude_modules': found \"q_proj\", expected null"},
+      {"use_bdlora", json{{"nblocks", 2}}, "'use_bdlora': found {\"nblocks\":2}, expected null"},
       {"layer_replication", json::array({json::array({0, 4})}), "'layer_replication': found [[0,4]]"},
       {"init_lora_weights", "pissa", "'init_lora_weights': found \"pissa\""},
       {"r", 0, "'r': found 0, expected an integer from 1"},
@@ -259,7 +306,7 @@ BOOST_AUTO_TEST_CASE(tensors_must_be_exactly_the_expected_ones) {
   expect_refusal<DataError>(load, weights,
                             "'base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight' is missing");
   saved.expected = {expected[1]};
-  expect_refusal<DataError>(load, weights, "q_proj.lora_A.weight' is unknown", "of 1 modules");
+  expect_refusal<DataError>(load, weights, "q_proj.lora_A.weight' is unknown", "of the 1 modules");
   saved.expected = {expected[1], {"model.layers.9.self_attn.q_proj", 3, 4}};  // misspelt: both are told
   expect_refusal<DataError>(load, "layers.9.self_attn.q_proj.lora_A.weight' is missing",
                             "layers.0.self_attn.q_proj.lora_A.weight' is unknown");
@@ -313,7 +360,19 @@ BOOST_AUTO_TEST_CASE(what_would_not_load_is_not_saved) {
   refuse([](auto& adapter) { adapter.modules.clear(); }, "no modules");
   refuse([](auto& adapter) { adapter.modules[0].in = 0; }, "has size 4 x 0");
   refuse([](auto& adapter) { adapter.lora_alpha = std::nan(""); }, "lora_alpha is nan");
-  refuse([](auto& adapter) { adapter.target_modules = {"q_proj"}; }, "up_proj'", "is not named by target_modules");
+  refuse([](auto& adapter) { adapter.targets.names = {"q_proj"}; }, "up_proj'", "is not named by target_modules");
+  refuse(
+      [](auto& adapter) {
+        adapter.rank_pattern = {{"up_proj", 3}};
+      },
+      "up_proj'", "lora_a has 2 elements, expected [3, 1]");
+  refuse([](auto& adapter) { adapter.rank_pattern = {{"up_proj", 0}}; }, "rank 0");
+  refuse([](auto& adapter) { adapter.alpha_pattern = {{"up_proj", std::nan("")}}; }, "lora_alpha is nan");
+  refuse(
+      [](auto& adapter) {
+        adapter.alpha_pattern = {{"up_proj", 3}, {".*", 4}};
+      },
+      "up_proj'", "matches several patterns");
   refuse([](auto& adapter) { adapter.modules.push_back(adapter.modules[0]); }, "is given twice");
   refuse([](auto& adapter) { adapter.base_model = "\xff"; }, "adapter_config.json", "cannot be written as JSON");
   refuse([](auto& adapter) { adapter.metadata["k"] = "\xff"; }, "adapter_model", "cannot be written as JSON");
@@ -361,7 +420,7 @@ BOOST_AUTO_TEST_CASE(stories260k_adapter, *boost::unit_test::precondition(needs_
   const auto directory = shared_folder() / "golden/adapter_stories260k";
   const auto expected = stories_modules();
   const auto adapter = load_peft(directory, expected);
-  BOOST_TEST((adapter.r == 8 && adapter.scale() == 1.0 && adapter.base_model == "stories260K"));
+  BOOST_TEST((adapter.r == 8 && adapter.scale("any") == 1.0 && adapter.base_model == "stories260K"));
   BOOST_REQUIRE_EQUAL(adapter.modules.size(), 35U);
   for (std::size_t t = 0; t < adapter.modules.size(); ++t) check_formula(adapter.modules[t], 8, static_cast<double>(t));
 

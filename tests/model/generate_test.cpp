@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "support/golden.hpp"
+#include "support/small_llama.hpp"
 
 namespace {
 using namespace linden;
@@ -19,13 +20,11 @@ nlohmann::json base_golden() {
   return nlohmann::json::parse(file);
 }
 
-/// The base model: an adapter whose row of P is zero.
+/// The base model alone: rank 0 of any adapter.
 template <class T>
 struct Base {
   Llama<Stories260K, T> model = load_llama<Stories260K, T>(shared_folder() / "models/stories260K");
   LlamaAdapter<Stories260K, T> adapter{AdapterDescription{}};
-  std::vector<T> row{T(0)};
-  [[nodiscard]] RankRows<T> rows() const { return {row.data(), 1, 0}; }
 };
 
 Sample whole_text(const std::vector<std::int32_t>& ids) {
@@ -76,7 +75,7 @@ void check_cross_entropy(double tolerance) {
     Batch batch;
     batch.append(whole_text(c.at("ids").get<std::vector<std::int32_t>>()), 512);
     std::vector<T> losses(batch.tokens()), correct(batch.tokens());
-    pass.score(base.model, base.adapter.factors(), base.rows(), batch, losses, correct);
+    pass.score(base.model, base.adapter.factors(), RankRows<T>(), batch, losses, correct);
     const double mean = std::accumulate(losses.begin(), losses.end(), 0.0) / double(batch.counted);
     BOOST_TEST(relative_error(mean, c.at("mean_cross_entropy").get<double>()) < tolerance);
   }
@@ -86,12 +85,13 @@ template <class T>
 void check_greedy() {
   const auto golden = base_golden();
   Base<T> base;
-  Generator<Stories260K, T> generator;
-  std::vector<std::vector<std::int32_t>> prompts, expected;
+  Generator<Stories260K, T> generator(base.model, base.adapter);
+  std::vector<Prompt> prompts;
+  std::vector<std::vector<std::int32_t>> expected;
   for (const auto& c : golden.at("greedy")) {
     const auto ids = c.at("ids").get<std::vector<std::int32_t>>();
     const auto length = c.at("prompt_tokens").get<std::ptrdiff_t>();
-    prompts.emplace_back(ids.begin(), ids.begin() + length);
+    prompts.push_back({{ids.begin(), ids.begin() + length}, 0});
     expected.emplace_back(ids.begin() + length, ids.end());
   }
   // One by one, and all together: a prompt's text does not depend on its neighbours.
@@ -99,10 +99,10 @@ void check_greedy() {
   std::size_t longest = 0;
   for (const auto& e : expected) longest = std::max(longest, e.size());
   options.max_tokens = longest;
-  const auto together = generator.run(base.model, base.adapter.factors(), base.rows(), prompts, options);
+  const auto together = generator.run(prompts, options);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     options.max_tokens = expected[i].size();
-    const auto alone = generator.run(base.model, base.adapter.factors(), base.rows(), std::span(&prompts[i], 1), options);
+    const auto alone = generator.run(std::span(&prompts[i], 1), options);
     BOOST_TEST(alone[0] == expected[i], boost::test_tools::per_element());
     BOOST_TEST(std::equal(alone[0].begin(), alone[0].end(), together[i].begin()));
   }
@@ -117,21 +117,19 @@ BOOST_AUTO_TEST_CASE(greedy_text_in_float, *here) { check_greedy<float>(); }
 BOOST_AUTO_TEST_CASE(greedy_text_in_double, *here) { check_greedy<double>(); }
 
 namespace {
-struct Small {
-  static constexpr const char* name = "small";
-  static constexpr long hidden = 16, intermediate = 24, layers = 2, heads = 4, kv_heads = 2, head_size = 4;
-  static constexpr long vocabulary = 19, positions = 12;
-  static constexpr double epsilon = 1e-5, theta = 10000;
+/// Few positions, so that generation reaches the last.
+struct Short : Small {
+  static constexpr long positions = 12;
   static constexpr bool tied = false;
-  static constexpr RotaryScaling scaling{};
 };
 struct SmallBase {
-  Llama<Small, double> model = Llama<Small, double>::random(7, 0.5);
-  LlamaAdapter<Small, double> adapter{AdapterDescription{}};
-  std::vector<double> row{0.0};
-  Generator<Small, double> generator;
-  auto run(const std::vector<std::vector<std::int32_t>>& prompts, const GenerateOptions& options) {
-    return generator.run(model, adapter.factors(), {row.data(), 1, 0}, prompts, options);
+  Llama<Short, double> model = Llama<Short, double>::random(7, 0.5);
+  LlamaAdapter<Short, double> adapter{AdapterDescription{}};
+  Generator<Short, double> generator{model, adapter};
+  auto run(const std::vector<std::vector<std::int32_t>>& ids, const GenerateOptions& options) {
+    std::vector<Prompt> prompts;
+    for (const auto& prompt : ids) prompts.push_back({prompt, 0});
+    return generator.run(prompts, options);
   }
 };
 }  // namespace
@@ -176,4 +174,45 @@ BOOST_AUTO_TEST_CASE(refuses_prompts_that_cannot_be) {
   });
   BOOST_CHECK_THROW(base.run({std::vector<std::int32_t>(13, 1)}, {}), UsageError);
   BOOST_CHECK_THROW(base.run({{1, 19}}, {}), ShapeError);  // an id outside the vocabulary
+  GenerateOptions none;
+  none.max_tokens = 0;
+  BOOST_CHECK_THROW(base.run({{1}}, none), UsageError);
+  const std::vector<Prompt> prompt{{{1}, 9}};
+  BOOST_CHECK_THROW(base.generator.run(prompt, {}), UsageError);  // the adapter's rank is 8
+}
+
+// Prompts of many lengths and ranks through a cache that holds few of them, read in small pieces: each is as it is alone.
+BOOST_AUTO_TEST_CASE(continuous_batching_changes_nothing) {
+  const Llama<Short, double> model = Llama<Short, double>::random(7, 0.5);
+  LlamaAdapter<Short, double> adapter({.kind = AdapterKind::dylora, .full_rank = 4, .train_ranks = RankSet{1, 2, 4}});
+  NormalRandom normal(3);
+  for (double& parameter : adapter.parameters()) parameter = 0.4 * normal();
+  Generator<Short, double> generator(model, adapter);
+  GenerateOptions options;
+  options.max_tokens = 4;
+  std::vector<Prompt> prompts;
+  std::vector<std::vector<std::int32_t>> alone;
+  PythonRandom random(5);
+  for (int p = 0; p < 12; ++p) {
+    Prompt prompt{{}, static_cast<int>(random.below(5))};
+    for (std::uint64_t length = 1 + random.below(8); length > 0; --length)
+      prompt.ids.push_back(static_cast<std::int32_t>(random.below(19)));
+    prompts.push_back(prompt);
+    alone.push_back(generator.run(std::span(&prompts.back(), 1), options)[0]);
+  }
+  std::vector<std::size_t> ended;
+  options.on_end = [&](std::size_t p, const std::vector<std::int32_t>& ids) {
+    ended.push_back(p);
+    BOOST_TEST(ids == alone[p], boost::test_tools::per_element());
+  };
+  for (const std::size_t rows : {12U, 30U, 1000U})
+    for (const std::size_t chunk : {1U, 3U, 64U}) {
+      options.cache_bytes = rows * CachedForward<Short, double>::bytes_per_token;
+      options.chunk = chunk;
+      ended.clear();
+      BOOST_TEST((generator.run(prompts, options) == alone), "cache of " << rows << " rows, chunks of " << chunk);
+      std::ranges::sort(ended);
+      BOOST_TEST(ended.size() == prompts.size());
+      BOOST_TEST((std::ranges::adjacent_find(ended) == ended.end()));
+    }
 }

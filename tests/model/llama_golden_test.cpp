@@ -3,6 +3,7 @@
 //
 #include <linden/model/checkpoint.hpp>
 #include <linden/model/llama_adapter.hpp>
+#include <linden/model/weighting_rows.hpp>
 
 #include "support/golden.hpp"
 
@@ -111,8 +112,9 @@ void check_inference_losses() {
     AdapterDescription description;
     description.scaling = parse_scaling(c.at("scaling").template get<std::string>());
     const int r = c.at("rank");
-    const auto row = inference_row<T>(description, r, Inference::prefix);
-    f.pass.score(f.model, f.adapter.factors(), {row.data(), r, 0}, batch, losses, correct);
+    WeightingRows<T> weighting(description);
+    weighting.set(r);
+    f.pass.score(f.model, f.adapter.factors(), weighting.rows(), batch, losses, correct);
     double sum = 0;
     for (const T l : losses) sum += double(l);
     BOOST_TEST(relative_error(sum / double(batch.counted), c.at("loss").template get<double>()) < Tolerance<T>::loss);

@@ -10,8 +10,10 @@ namespace {
 using namespace linden;
 using namespace linden::test;
 
+using Both = Configurations<Stories260K, WordProblems>;
+
 std::string chosen(const std::filesystem::path& directory) {
-  return with_configuration(directory, [](auto configuration) { return std::string(decltype(configuration)::name); });
+  return with_configuration<Both>(directory, [](auto configuration) { return std::string(decltype(configuration)::name); });
 }
 
 /// A folder with the config.json of C after `change`.
@@ -50,7 +52,7 @@ BOOST_AUTO_TEST_CASE(the_visitor_may_return_nothing) {
   const TemporaryFolder folder;
   write_config<WordProblems>(folder, [](HfConfig&) {});
   long hidden = 0;
-  with_configuration(folder.path(), [&]<class C>(C) { hidden = C::hidden; });
+  with_configuration<Both>(folder.path(), [&]<class C>(C) { hidden = C::hidden; });
   BOOST_TEST(hidden == 96);
 }
 
@@ -65,7 +67,7 @@ BOOST_AUTO_TEST_CASE(no_match_says_what_differs_and_what_to_add) {
       "static constexpr long heads = 4, kv_heads = 2, head_size = 8;",
       "static constexpr long vocabulary = 300, positions = 64;",
       "static constexpr double epsilon = 1e-06, theta = 5e+05;", "static constexpr bool tied = false;",
-      "static constexpr RotaryScaling scaling{8, 1, 4, 8192};", "name it in CompiledConfigurations");
+      "static constexpr RotaryScaling scaling{8, 1, 4, 8192};", "its name to LINDEN_CONFIGURATIONS");
   const auto name = with_configuration<Configurations<Stories260K, MyLlama>>(  // a list of one's own
       folder.path(), [](auto configuration) { return std::string(decltype(configuration)::name); });
   BOOST_TEST(name == "mine");

@@ -2,22 +2,25 @@
 /// \file
 /// LoRA adapters as a PEFT directory: adapter_config.json beside adapter_model.safetensors. Knows module paths, not
 /// models. A module computes y = base(x) + scale * lora_B (lora_A x), scale = lora_alpha / r, or lora_alpha / sqrt(r)
-/// with rslora. Shapes  lora_a [r, in], lora_b [out, r], row-major. Errors  DataError naming the file, the field or
-/// tensor, found and expected. Loading is strict where PEFT only warns:
+/// with rslora; r and lora_alpha may be a module's own (io/peft_modules.hpp).
+/// Shapes  lora_a [r, in], lora_b [out, r], row-major.
+/// Errors  DataError naming the file, the field or tensor, found and expected. Loading is strict where PEFT only warns:
 ///         a misspelt or missing tensor would silently give the base model. Settings that change the function in a way
-///         not computed here (DoRA, biases, per-module ranks, ...) and weights that are not finite are refused.
+///         not computed here (DoRA, biases, ...) and weights that are not finite are refused.
 ///         UsageError for an adapter that cannot be saved.
-/// Source  github.com/huggingface/peft 0.20, LoraConfig, LoraLayer and save_pretrained.
+/// Source  github.com/huggingface/peft 0.21, LoraConfig, LoraLayer and save_pretrained.
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <linden/core/atomic_write.hpp>
 #include <linden/core/error.hpp>
 #include <linden/io/json_file.hpp>
 #include <linden/io/mapped_file.hpp>
+#include <linden/io/peft_modules.hpp>
 #include <linden/io/safetensors.hpp>
 #include <map>
 #include <set>
@@ -44,31 +47,28 @@ struct PeftAdapter {
   long r = 8;
   double lora_alpha = 8;
   bool use_rslora = false;
-  std::string base_model{};                       // name or path; empty when unknown
-  std::vector<std::string> target_modules{};      // path endings such as "q_proj", or the one word "all-linear"
+  std::string base_model{};  // name or path; empty when unknown
+  PeftTargets targets{};
+  PeftPattern<long> rank_pattern{};               // where r is another
+  PeftPattern<double> alpha_pattern{};            // where lora_alpha is another
   std::map<std::string, std::string> metadata{};  // of the weight file; saving adds "format": "pt"
   std::vector<PeftModule> modules{};
 
-  /// The factor on lora_B lora_A.
-  [[nodiscard]] double scale() const {
-    return lora_alpha / (use_rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));
+  /// The rank of the module at `path`.
+  [[nodiscard]] long rank(std::string_view path) const { return pattern_value(rank_pattern, path).value_or(r); }
+  /// The factor on its lora_B lora_A.
+  [[nodiscard]] double scale(std::string_view path) const {
+    const auto own_rank = static_cast<double>(rank(path));
+    return pattern_value(alpha_pattern, path).value_or(lora_alpha) / (use_rslora ? std::sqrt(own_rank) : own_rank);
   }
 };
 
-/// A module the base model offers for adaptation, and its size.
+/// A linear module the base model offers for adaptation, and its size.
 struct ExpectedModule {
   std::string path;
   long in = 0;
   long out = 0;
 };
-
-/// True when PEFT would adapt the linear module at `path`: it is a target, ends with "." + target, or all are meant
-/// (by "all-linear" alone; in a longer list that is a name like any other).
-[[nodiscard]] inline bool matches_target(std::string_view path, std::span<const std::string> target_modules) {
-  if (target_modules.size() == 1 && target_modules[0] == "all-linear") return true;
-  return std::any_of(target_modules.begin(), target_modules.end(),
-                     [&](const std::string& target) { return path == target || path.ends_with("." + target); });
-}
 
 namespace detail {
 
@@ -86,15 +86,15 @@ inline constexpr std::array<std::pair<const char*, const char*>, 14> unsupported
     {"lora_bias", "false"},
     {"fan_in_fan_out", "false"},
     {"modules_to_save", "null"},
-    {"rank_pattern", "{} (one rank for all modules)"},
-    {"alpha_pattern", "{} (one lora_alpha for all modules)"},
     {"exclude_modules", "null"},
-    {"layers_to_transform", "null"},
-    {"layers_pattern", "null"},
     {"layer_replication", "null"},
     {"target_parameters", "null"},
     {"trainable_token_indices", "null"},
     {"alora_invocation_tokens", "null"},
+    {"use_bdlora", "null"},
+    {"arrow_config", "null"},
+    {"kasa_config", "null"},
+    {"monteclora_config", "null"},
 }};
 
 inline void check_peft_settings(const JsonObject& fields) {
@@ -111,15 +111,6 @@ inline void check_peft_settings(const JsonObject& fields) {
     fields.fail("init_lora_weights", "true, false or an initialisation that leaves the base weights alone");
 }
 
-[[nodiscard]] inline std::vector<std::string> target_modules(const JsonObject& fields) {
-  const auto* field = fields.find("target_modules");
-  if (field != nullptr && *field == "all-linear") return {"all-linear"};
-  const auto is_string = [](const nlohmann::json& item) { return item.is_string(); };
-  if (field == nullptr || !field->is_array() || field->empty() || !std::all_of(field->begin(), field->end(), is_string))
-    fields.fail("target_modules", "a list of module names or \"all-linear\" (regular expressions are not supported)");
-  return field->get<std::vector<std::string>>();
-}
-
 /// The names of all tensors the file must hold, and no other.
 inline void check_tensor_names(const SafeTensors& file, std::span<const ExpectedModule> expected) {
   std::set<std::string> unknown;
@@ -133,8 +124,8 @@ inline void check_tensor_names(const SafeTensors& file, std::span<const Expected
   const auto also = unknown.empty() ? "" : text(" (and '", *unknown.begin(), "' is unknown)");
   if (!missing.empty()) throw DataError(text(where, ": tensor '", missing, "' is missing", also));
   if (!unknown.empty())
-    throw DataError(text(where, ": tensor '", *unknown.begin(), "' is unknown, expected only lora_A and lora_B of ",
-                         expected.size(), " modules"));
+    throw DataError(text(where, ": tensor '", *unknown.begin(), "' is unknown, expected only lora_A and lora_B of the ",
+                         expected.size(), " modules of the model that target_modules names"));
 }
 
 inline void check_finite(std::span<const float> values, const std::string& name, const std::filesystem::path& file) {
@@ -169,19 +160,26 @@ inline void check_finite(std::span<const float> values, const std::string& name,
   if (fields.has("lora_alpha")) adapter.lora_alpha = fields.number("lora_alpha");
   adapter.use_rslora = fields.flag("use_rslora");
   if (fields.has("base_model_name_or_path")) adapter.base_model = fields.string("base_model_name_or_path");
-  adapter.target_modules = detail::target_modules(fields);
+  adapter.targets = detail::read_targets(fields);
+  const auto in_order = nlohmann::ordered_json::parse(MappedFile(file).characters());
+  adapter.rank_pattern =
+      detail::read_pattern<long>(fields, in_order, "rank_pattern", [](auto& of, auto& key) { return of.integer(key); });
+  adapter.alpha_pattern = detail::read_pattern<double>(fields, in_order, "alpha_pattern",
+                                                       [](auto& of, auto& key) { return of.number(key); });
   return adapter;
 }
 
-/// Loads the adapter in `directory`, which must adapt exactly the modules of `expected`; they come back in that order.
-/// Weights stored as F64, BF16 or F16 are converted to float.
+/// Loads the adapter in `directory`, which must hold exactly the modules of `offered` that its targets match; they come
+/// back in that order. Weights stored as F64, BF16 or F16 are converted to float.
 [[nodiscard]] inline PeftAdapter load_peft(const std::filesystem::path& directory,
-                                           std::span<const ExpectedModule> expected) {
+                                           std::span<const ExpectedModule> offered) {
   PeftAdapter adapter = read_peft_config(directory);
-  for (const auto& module : expected)
-    if (!matches_target(module.path, adapter.target_modules))
-      throw DataError(text((directory / detail::peft_config_name).string(), ": field 'target_modules': found ",
-                           nlohmann::json(adapter.target_modules).dump(), ", expected it to name '", module.path, "'"));
+  std::vector<ExpectedModule> expected;
+  std::copy_if(offered.begin(), offered.end(), std::back_inserter(expected),
+               [&](const ExpectedModule& module) { return adapter.targets.match(module.path); });
+  if (expected.empty())
+    throw DataError(text((directory / detail::peft_config_name).string(), ": field 'target_modules': found ",
+                         detail::targets_json(adapter.targets).dump(), ", which is no module of the model"));
   const auto weights = directory / detail::peft_weights_name;
   if (!file_exists(weights) && file_exists(directory / "adapter_model.bin"))
     throw DataError(
@@ -189,9 +187,11 @@ inline void check_finite(std::span<const float> values, const std::string& name,
   const SafeTensors file(weights);
   detail::check_tensor_names(file, expected);
   adapter.metadata = file.metadata();
-  for (const auto& [path, in, out] : expected)
-    adapter.modules.push_back({path, in, out, detail::read_factor(file, detail::peft_tensor(path, 'A'), adapter.r, in),
-                               detail::read_factor(file, detail::peft_tensor(path, 'B'), out, adapter.r)});
+  for (const auto& [path, in, out] : expected) {
+    const long rank = adapter.rank(path);
+    adapter.modules.push_back({path, in, out, detail::read_factor(file, detail::peft_tensor(path, 'A'), rank, in),
+                               detail::read_factor(file, detail::peft_tensor(path, 'B'), out, rank)});
+  }
   return adapter;
 }
 
@@ -205,7 +205,6 @@ namespace detail {
 }
 
 [[nodiscard]] inline nlohmann::json peft_config_json(const PeftAdapter& adapter) {
-  const bool all = adapter.target_modules == std::vector<std::string>{"all-linear"};
   nlohmann::json json;
   json["peft_type"] = "LORA";
   json["task_type"] = "CAUSAL_LM";
@@ -214,39 +213,63 @@ namespace detail {
   json["lora_alpha"] = alpha_json(adapter.lora_alpha);
   json["lora_dropout"] = 0.0;
   json["use_rslora"] = adapter.use_rslora;
-  json["target_modules"] = all ? nlohmann::json("all-linear") : nlohmann::json(adapter.target_modules);
+  json["target_modules"] = targets_json(adapter.targets);
   json["bias"] = "none";
   json["inference_mode"] = true;
   json["init_lora_weights"] = true;
   json["fan_in_fan_out"] = json["use_dora"] = false;
-  json["rank_pattern"] = json["alpha_pattern"] = nlohmann::json::object();
+  json["rank_pattern"] = pattern_json(adapter.rank_pattern, [](long rank) { return rank; });
+  json["alpha_pattern"] = pattern_json(adapter.alpha_pattern, alpha_json);
   for (const auto* key : {"modules_to_save", "layers_to_transform", "layers_pattern", "auto_mapping", "revision"})
     json[key] = nullptr;
+  if (!adapter.targets.layers.empty()) json["layers_to_transform"] = adapter.targets.layers;
+  if (!adapter.targets.layer_patterns.empty()) json["layers_pattern"] = adapter.targets.layer_patterns;
   return json;
+}
+
+/// Refuses a module that load_peft or PEFT would not take back as it is; `in_file` has the settings as a file keeps
+/// them.
+inline void check_saveable(const PeftModule& module, const PeftAdapter& adapter, const PeftAdapter& in_file,
+                           const std::filesystem::path& directory) {
+  const auto place = text(directory.string(), ": module '", module.path, "'");
+  if (module.in < 1 || module.out < 1)
+    throw UsageError(text(place, ": has size ", module.out, " x ", module.in, ", expected positive numbers"));
+  if (!adapter.targets.match(module.path))
+    throw UsageError(text(place, ": is not named by target_modules, loaders would ignore it"));
+  const long rank = adapter.rank(module.path);
+  if (rank != in_file.rank(module.path) || adapter.scale(module.path) != in_file.scale(module.path))
+    throw UsageError(text(place, ": matches several patterns, whose order a file does not keep"));
+  const auto check_size = [&](const char* factor, std::size_t found, long rows, long columns) {
+    if (found != static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns))
+      throw UsageError(text(place, ": ", factor, " has ", found, " elements, expected [", rows, ", ", columns, "]"));
+  };
+  check_size("lora_a", module.lora_a.size(), rank, module.in);
+  check_size("lora_b", module.lora_b.size(), module.out, rank);
+  check_finite(module.lora_a, peft_tensor(module.path, 'A'), directory);
+  check_finite(module.lora_b, peft_tensor(module.path, 'B'), directory);
 }
 
 /// Refuses an adapter that load_peft or PEFT would not take back as it is.
 inline void check_saveable(const PeftAdapter& adapter, const std::filesystem::path& directory) {
   const auto where = directory.string();
-  if (adapter.r < 1) throw UsageError(text(where, ": adapter has rank ", adapter.r, ", expected at least 1"));
-  if (!std::isfinite(adapter.lora_alpha)) throw UsageError(text(where, ": lora_alpha is ", adapter.lora_alpha));
+  PeftAdapter in_file{.r = adapter.r, .lora_alpha = adapter.lora_alpha, .use_rslora = adapter.use_rslora};
+  in_file.rank_pattern = adapter.rank_pattern;
+  in_file.alpha_pattern = adapter.alpha_pattern;
+  std::sort(in_file.rank_pattern.begin(), in_file.rank_pattern.end());
+  std::sort(in_file.alpha_pattern.begin(), in_file.alpha_pattern.end());
+  const auto check_numbers = [&](long rank, double alpha) {
+    if (rank < 1) throw UsageError(text(where, ": adapter has rank ", rank, ", expected at least 1"));
+    if (!std::isfinite(alpha)) throw UsageError(text(where, ": lora_alpha is ", alpha));
+  };
+  check_numbers(adapter.r, adapter.lora_alpha);
+  for (const auto& [expression, rank] : adapter.rank_pattern) check_numbers(rank, 0);
+  for (const auto& [expression, alpha] : adapter.alpha_pattern) check_numbers(1, alpha);
   if (adapter.modules.empty()) throw UsageError(text(where, ": adapter has no modules"));
   std::set<std::string> paths;
   for (const auto& module : adapter.modules) {
-    const auto place = text(where, ": module '", module.path, "'");
-    if (!paths.insert(module.path).second) throw UsageError(text(place, ": is given twice"));
-    if (module.in < 1 || module.out < 1)
-      throw UsageError(text(place, ": has size ", module.out, " x ", module.in, ", expected positive numbers"));
-    if (!matches_target(module.path, adapter.target_modules))
-      throw UsageError(text(place, ": is not named by target_modules, loaders would ignore it"));
-    const auto check_size = [&](const char* factor, std::size_t found, long rows, long columns) {
-      if (found != static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns))
-        throw UsageError(text(place, ": ", factor, " has ", found, " elements, expected [", rows, ", ", columns, "]"));
-    };
-    check_size("lora_a", module.lora_a.size(), adapter.r, module.in);
-    check_size("lora_b", module.lora_b.size(), module.out, adapter.r);
-    check_finite(module.lora_a, peft_tensor(module.path, 'A'), directory);
-    check_finite(module.lora_b, peft_tensor(module.path, 'B'), directory);
+    if (!paths.insert(module.path).second)
+      throw UsageError(text(where, ": module '", module.path, "': is given twice"));
+    check_saveable(module, adapter, in_file, directory);
   }
   // Both refuse strings that are not UTF-8.
   (void)json_text(peft_config_json(adapter), 2, (directory / peft_config_name).string());
@@ -255,8 +278,8 @@ inline void check_saveable(const PeftAdapter& adapter, const std::filesystem::pa
 
 inline void write_peft_files(const std::filesystem::path& directory, const PeftAdapter& adapter) {
   std::vector<StoredTensor> tensors;
-  const auto rank = static_cast<std::uint64_t>(adapter.r);
   for (const auto& module : adapter.modules) {
+    const auto rank = static_cast<std::uint64_t>(adapter.rank(module.path));
     const auto in = static_cast<std::uint64_t>(module.in);
     const auto out = static_cast<std::uint64_t>(module.out);
     tensors.push_back(stored_tensor<float>(peft_tensor(module.path, 'A'), {rank, in}, module.lora_a));

@@ -261,9 +261,12 @@ inline void check_writable(std::span<const StoredTensor* const> tensors, const s
 
 }  // namespace detail
 
-/// Writes `tensors` to `path`, all or nothing. `metadata` is left out when empty, else its keys are sorted.
-inline void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
-                              const std::map<std::string, std::string>& metadata = {}) {
+/// Writes `tensors` to `path`, all or nothing; `content(tensor)` gives the bytes of each when its turn comes, as many as
+/// `tensor.bytes` has: so a file may be larger than what is in memory. `metadata` is left out when empty, else its keys
+/// are sorted.
+template <class Content>
+void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
+                       const std::map<std::string, std::string>& metadata, Content content) {
   std::vector<const StoredTensor*> order;
   for (const auto& tensor : tensors) order.push_back(&tensor);
   std::sort(order.begin(), order.end(), [](const StoredTensor* a, const StoredTensor* b) {
@@ -275,8 +278,14 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&size, 1)));
   file.write(header);
-  for (const auto* tensor : order) file.write(tensor->bytes);
+  for (const auto* tensor : order) file.write(content(*tensor));
   file.commit();
+}
+
+/// Writes `tensors` to `path`, all or nothing.
+inline void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
+                              const std::map<std::string, std::string>& metadata = {}) {
+  write_safetensors(path, tensors, metadata, [](const StoredTensor& tensor) { return tensor.bytes; });
 }
 
 }  // namespace linden

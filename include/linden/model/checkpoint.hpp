@@ -7,6 +7,8 @@
 #include <linden/io/hf_config.hpp>
 #include <linden/io/hf_weights.hpp>
 #include <linden/model/llama.hpp>
+#include <memory>
+#include <vector>
 
 namespace linden {
 
@@ -57,18 +59,79 @@ void check_config(const HfConfig& found, const std::filesystem::path& where) {
     throw DataError(text((where / "config.json").string(), ": not the compiled configuration ", C::name, ": ", differences));
 }
 
-/// The weights of a Hugging Face model directory.
+namespace detail {
+
+/// The shape a checkpoint must give the tensor of a view: a row has one axis there.
+template <class S>
+std::vector<std::uint64_t> stored_shape() {
+  std::vector<std::uint64_t> shape{static_cast<std::uint64_t>(S::column_count)};
+  if (S::axes == 2) shape.insert(shape.begin(), static_cast<std::uint64_t>(S::row_count));
+  return shape;
+}
+
+/// What a FrozenLlama's weights refer to: mapped files, and the tensors that could not be used as they are stored.
+template <Real T>
+struct OpenCheckpoint {
+  HfWeights files;
+  std::vector<AlignedBuffer<T>> converted{};
+};
+
+template <class E>
+bool is_aligned(std::span<const std::byte> bytes) {
+  return reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(E) == 0;
+}
+
+/// Points `leaf` at the stored elements if their type allows, else at a converted copy.
+template <Real T, class Leaf>
+void bind_stored(Leaf& leaf, const std::string& name, OpenCheckpoint<T>& checkpoint) {
+  using S = typename Leaf::shape;
+  constexpr long rows = S::row_count, columns = S::column_count;
+  const char* const label = leaf.name();
+  const StoredTensor& stored = checkpoint.files.entry(name);
+  if (stored.shape != stored_shape<S>())
+    throw DataError(text(checkpoint.files.path().string(), ": tensor '", name, "': found shape ", shown(stored.shape),
+                         ", expected ", shown(stored_shape<S>())));
+  if constexpr (std::is_same_v<Leaf, StoredView<T, S>>)
+    if (stored.dtype == Dtype::BF16 && is_aligned<bfloat16>(stored.bytes)) {
+      const auto* const elements = reinterpret_cast<const bfloat16*>(stored.bytes.data());
+      leaf = TensorView<const bfloat16, S>::strided(elements, rows, columns, columns).named(label);
+      return;
+    }
+  const T* elements = nullptr;
+  if (stored.dtype == dtype_of<T> && is_aligned<T>(stored.bytes)) {
+    elements = reinterpret_cast<const T*>(stored.bytes.data());
+  } else {
+    AlignedBuffer<T>& copy = checkpoint.converted.emplace_back(static_cast<std::size_t>(rows * columns));
+    checkpoint.files.read(name, stored.shape, copy.span());
+    elements = copy.data();
+  }
+  leaf = TensorView<const T, S>::strided(elements, rows, columns, columns).named(label);
+}
+
+}  // namespace detail
+
+/// The weights of a Hugging Face model directory, copied and converted to T.
 template <LlamaConfiguration C, Real T>
 [[nodiscard]] Llama<C, T> load_llama(const std::filesystem::path& directory) {
   check_config<C>(read_hf_config(directory), directory);
   const HfWeights file(directory);
   Llama<C, T> model;
-  model.weights().for_each([&](const std::string& name, auto view) {
-    std::vector<std::uint64_t> shape{static_cast<std::uint64_t>(view.columns())};
-    if (decltype(view)::shape::axes == 2) shape.insert(shape.begin(), static_cast<std::uint64_t>(view.rows()));
-    file.read(name, shape, view.span());
+  model.weights().for_each([&]<class View>(const std::string& name, View view) {
+    file.read(name, detail::stored_shape<typename View::shape>(), view.span());
   });
   return model;
+}
+
+/// The model of a Hugging Face directory for reading only. Matrices stored as bfloat16 or as T are used where they lie in the
+/// mapped files: nothing is read before it is needed, and processes share the pages. Others are converted to T.
+template <LlamaConfiguration C, Real T>
+[[nodiscard]] FrozenLlama<C, T> open_llama(const std::filesystem::path& directory) {
+  check_config<C>(read_hf_config(directory), directory);
+  auto checkpoint = std::make_shared<detail::OpenCheckpoint<T>>(HfWeights(directory));
+  FrozenWeights<C, T> weights;
+  weights.for_each([&](const std::string& name, auto& leaf) { detail::bind_stored(leaf, name, *checkpoint); });
+  if (C::tied) weights.head = weights.embedding;
+  return {std::move(weights), std::move(checkpoint)};
 }
 
 }  // namespace linden

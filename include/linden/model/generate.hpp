@@ -1,160 +1,167 @@
 #pragma once
 /// \file
-/// Text generation with a key-value cache: prompts of different lengths together, each at its own place in the cache.
-/// Shapes  prompts: token ids each; cache: [all prompts' lengths + new tokens, kv columns] per layer, keys and values.
-/// Memory  the cache and one batch of activations; reused by the next call.
-/// Errors  UsageError for an empty prompt or one longer than the model's positions.
+/// Text generation with continuous batching: prompts of different lengths and adapter ranks go through the model together; where
+/// one ends, the next takes its place in the key-value cache. The same prompt at every rank costs one pass over the base weights
+/// per token.
+/// Memory  the cache (at most `cache_bytes`, or one prompt) and the activations of `chunk` tokens; reused by the next call.
+/// Errors  UsageError for an empty prompt, one longer than the model's positions, or a rank the adapter does not have.
 
-#include <algorithm>
 #include <functional>
 #include <linden/core/random.hpp>
-#include <linden/model/llama.hpp>
-#include <linden/model/rank_rows.hpp>
+#include <linden/model/cached_forward.hpp>
 
 namespace linden {
 
 struct GenerateOptions {
-  std::size_t max_tokens = 256;             ///< new tokens per prompt, at most
-  std::vector<std::int32_t> stop{};         ///< generation ends before one of these ids
-  double temperature = 0;                   ///< 0: the highest logit, lowest id on ties
-  std::uint64_t seed = 42;                  ///< of sampling
+  std::size_t max_tokens = 256;      ///< new tokens per prompt, at most
+  std::vector<std::int32_t> stop{};  ///< generation ends before one of these ids
+  double temperature = 0;            ///< 0: the highest logit, lowest id on ties
+  std::uint64_t seed = 42;           ///< of sampling; every prompt has draws of its own
+  std::size_t cache_bytes = std::size_t{2} << 30U;
+  std::size_t chunk = 1024;          ///< tokens in one pass, at most, while prompts are read
   std::function<bool(std::size_t prompt, std::int32_t id)> on_token{};  ///< sees every new token; false ends that prompt
+  std::function<void(std::size_t prompt, const std::vector<std::int32_t>& ids)> on_end{};  ///< a prompt's text is complete
+};
+
+/// A prompt, and the rank at which the adapter is read for it; 0: base model alone.
+struct Prompt {
+  std::vector<std::int32_t> ids;
+  int rank = 0;
 };
 
 template <LlamaConfiguration C, Real T>
 class Generator {
-  using Layer = LlamaLayer<C>;
-  using Head = LlamaHead<C>;
-  using Cache = TensorView<T, Shape<cached, Layer::kv_columns>>;
-
  public:
-  /// Continuations of `prompts` by the model with an adapter, of which the prefix of rows.active_rank is read.
-  std::vector<std::vector<std::int32_t>> run(const Llama<C, T>& model, const AdapterFactors<C, T>& factors,
-                                             const RankRows<T>& rows,
-                                             std::span<const std::vector<std::int32_t>> prompts,
-                                             const GenerateOptions& options) {
-    prepare(prompts, options.max_tokens);
-    PythonRandom random(options.seed);
+  /// `adapter` must outlive the generator.
+  Generator(const FrozenLlama<C, T>& model, const LlamaAdapter<C, T>& adapter, Inference inference = Inference::prefix)
+      : forward_(model, adapter, inference), largest_rank_(adapter.description().full_rank) {}
+
+  /// The continuation of every prompt.
+  std::vector<std::vector<std::int32_t>> run(std::span<const Prompt> prompts, const GenerateOptions& options) {
+    check(prompts);
+    if (options.max_tokens == 0) throw UsageError("generation of 0 tokens: max_tokens must be 1 or more");
+    reserve_cache(prompts, options);
     std::vector<std::vector<std::int32_t>> out(prompts.size());
-    while (!pending_.empty()) {
-      forward(model, factors, rows);
-      choose(options, random, out);
+    running_.clear();
+    cache_.reset(rows_);
+    std::size_t waiting = 0;
+    while (waiting < prompts.size() || !running_.empty()) {
+      while (waiting < prompts.size() && admit(waiting, prompts[waiting], options)) ++waiting;
+      step(options, out);
     }
     return out;
   }
 
  private:
+  using Hidden = typename CachedForward<C, T>::Hidden;
+
   /// A prompt under way: its part of the cache, how much of it is filled, the tokens to feed next.
   struct Sequence {
     std::size_t prompt;
+    int rank;
     long first_row, filled, capacity;
     std::vector<std::int32_t> next;
+    PythonRandom random;
+    bool ended = false;
   };
 
-  void prepare(std::span<const std::vector<std::int32_t>> prompts, std::size_t max_tokens) {
-    pending_.clear();
-    cache_rows_ = 0;
+  void check(std::span<const Prompt> prompts) const {
     for (std::size_t p = 0; p < prompts.size(); ++p) {
-      const auto length = static_cast<long>(prompts[p].size());
-      if (length == 0 || length > C::positions)
+      const std::size_t length = prompts[p].ids.size();
+      if (length == 0 || length > static_cast<std::size_t>(C::positions))
         throw UsageError(text("prompt ", p, " has ", length, " tokens, expected 1 to ", C::positions));
-      const long capacity = std::min(length + static_cast<long>(max_tokens), C::positions);
-      if (max_tokens > 0) pending_.push_back({p, cache_rows_, 0, capacity, prompts[p]});
-      cache_rows_ += capacity;
-    }
-    cache_.reserve(static_cast<std::size_t>(2 * C::layers * cache_rows_ * Layer::kv_columns));
-  }
-
-  [[nodiscard]] Cache cache(long layer, long which) const {
-    return Cache(cache_.data() + (2 * layer + which) * cache_rows_ * Layer::kv_columns, cache_rows_);
-  }
-
-  /// The packed inputs of this round: all tokens that have not been through the model yet.
-  void pack() {
-    ids_.clear();
-    positions_.clear();
-    spans_.clear();
-    for (const Sequence& s : pending_) {
-      const auto count = static_cast<long>(s.next.size());
-      for (const long entry : {static_cast<long>(ids_.size()), count, s.first_row, s.filled + count})
-        spans_.push_back(static_cast<std::int32_t>(entry));
-      ids_.insert(ids_.end(), s.next.begin(), s.next.end());
-      for (long i = 0; i < count; ++i) positions_.push_back(static_cast<std::int32_t>(s.filled + i));
-    }
-    inputs_.set(positions_, spans_);
-  }
-
-  /// Copies new keys or values of every sequence behind those it has.
-  void fill_cache(const T* fresh, Cache rows) const {
-    for (const Sequence& s : pending_) {
-      const auto count = static_cast<long>(s.next.size()) * Layer::kv_columns;
-      std::copy_n(fresh, count, &rows(s.first_row + s.filled, 0));
-      fresh += count;
+      if (prompts[p].rank < 0 || prompts[p].rank > largest_rank_)
+        throw UsageError(text("rank ", prompts[p].rank, ": the adapter has ranks 1 to ", largest_rank_));
     }
   }
 
-  void forward(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows) {
-    pack();
-    const long n = inputs_.token_count();
-    const LlamaWeights<C, T>& w = model.weights();
-    activations_.reserve(static_cast<std::size_t>(n * (2 * C::hidden + Layer::query_columns + 2 * Layer::kv_columns)));
-    T* next = activations_.data();
-    const auto take = [&next, n]<class View>(View*) {
-      View view(next, n);
-      next += n * view.columns();
-      return view;
-    };
-    using Hidden = TensorView<T, Shape<tokens, C::hidden>>;
-    Hidden x = take(static_cast<Hidden*>(nullptr)), y = take(static_cast<Hidden*>(nullptr));
-    auto q = take(static_cast<TensorView<T, Shape<tokens, Layer::query_columns>>*>(nullptr));
-    auto k = take(static_cast<TensorView<T, Shape<tokens, Layer::kv_columns>>*>(nullptr)), v = take(&k);
-    evaluate_into<decltype(compile(typename Head::Embed{}))>(
-        workspace_, x, w.embedding, TensorView<const std::int32_t, Shape<tokens>>(ids_.data(), n).named("ids"));
-    for (long l = 0; l < C::layers; ++l) {
-      const auto at = static_cast<std::size_t>(l);
-      const auto factor = factors.layer(l, rows.active_rank);
-      auto fresh = std::tuple(q, k, v);
-      evaluate_into<decltype(compile(typename Layer::AdaptedKeys{}))>(workspace_, fresh, x, w.layers[at], factor,
-                                                                      rows.view(n), inputs_.angles());
-      fill_cache(k.data(), cache(l, 0));
-      fill_cache(v.data(), cache(l, 1));
-      evaluate_into<decltype(compile(typename Layer::AdaptedAfterKeys{}))>(workspace_, y, x, q, cache(l, 0), cache(l, 1),
-                                                                           w.layers[at], factor, rows.view(n),
-                                                                           inputs_.spans());
-      std::swap(x, y);
-    }
-    last_logits(w, x);
+  static long capacity_of(const Prompt& prompt, const GenerateOptions& options) {
+    return std::min(static_cast<long>(prompt.ids.size() + options.max_tokens), C::positions);
   }
 
-  /// Logits of the last token of every sequence.
-  void last_logits(const LlamaWeights<C, T>& w, TensorView<T, Shape<tokens, C::hidden>> x) {
-    const auto count = static_cast<long>(pending_.size());
-    last_.reserve(static_cast<std::size_t>(count * C::hidden));
-    logits_.reserve(static_cast<std::size_t>(count * C::vocabulary));
-    for (long s = 0; s < count; ++s) {
-      const std::int32_t* span = spans_.data() + 4 * s;
-      std::copy_n(&x(span[0] + span[1] - 1, 0), C::hidden, last_.data() + s * C::hidden);
+  void reserve_cache(std::span<const Prompt> prompts, const GenerateOptions& options) {
+    long all = 0, largest = 0;
+    for (const Prompt& prompt : prompts) {
+      all += capacity_of(prompt, options);
+      largest = std::max(largest, capacity_of(prompt, options));
     }
-    TensorView<T, Shape<tokens, C::vocabulary>> logits(logits_.data(), count);
-    evaluate_into<decltype(compile(typename Head::Logits{}))>(
-        workspace_, logits, TensorView<T, Shape<tokens, C::hidden>>(last_.data(), count), w.norm, w.head);
+    const auto affordable = static_cast<long>(options.cache_bytes / CachedForward<C, T>::bytes_per_token);
+    rows_ = std::max(largest, std::min(all, affordable));
+    forward_.reserve(rows_);
   }
 
-  /// Picks a token for every sequence, and drops those that are finished.
-  void choose(const GenerateOptions& options, PythonRandom& random, std::vector<std::vector<std::int32_t>>& out) {
-    std::vector<Sequence> going_on;
-    for (std::size_t s = 0; s < pending_.size(); ++s) {
-      Sequence& sequence = pending_[s];
-      const std::int32_t id = pick(logits_.span().subspan(s * C::vocabulary, C::vocabulary), options.temperature, random);
-      if (std::ranges::find(options.stop, id) != options.stop.end()) continue;
+  bool admit(std::size_t number, const Prompt& prompt, const GenerateOptions& options) {
+    const long capacity = capacity_of(prompt, options);
+    const std::optional<long> first_row = cache_.take(capacity);
+    if (!first_row) return false;
+    running_.push_back({number, prompt.rank, *first_row, 0, capacity, prompt.ids, PythonRandom(options.seed + number)});
+    return true;
+  }
+
+  /// One pass: the next token of every running sequence, and as much of new prompts as `chunk` leaves room for.
+  void step(const GenerateOptions& options, std::vector<std::vector<std::int32_t>>& out) {
+    pieces_.clear();
+    in_pass_.clear();
+    std::size_t room = options.chunk;
+    for (const bool reading : {false, true})  // those that write go first
+      for (std::size_t s = 0; s < running_.size(); ++s) {
+        const Sequence& sequence = running_[s];
+        if (sequence.ended || (sequence.next.size() > 1) != reading) continue;
+        const std::size_t count = reading ? std::min(sequence.next.size(), room) : 1;
+        if (count == 0) continue;
+        pieces_.push_back({std::span(sequence.next).first(count), sequence.first_row, sequence.filled, sequence.rank});
+        in_pass_.push_back(s);
+        room -= std::min(room, count);
+      }
+    if (!pieces_.empty()) {
+      const Hidden hidden = forward_.run(pieces_);
+      advance(hidden);
+      choose(options, out);
+    }
+    std::erase_if(running_, [](const Sequence& s) { return s.ended; });
+  }
+
+  /// Takes the pieces off their sequences, and the hidden state of the last token of those that have no more.
+  void advance(Hidden hidden) {
+    last_.reserve(pieces_.size() * C::hidden);
+    complete_.clear();
+    long row = 0;
+    for (std::size_t k = 0; k < pieces_.size(); ++k) {
+      const auto count = static_cast<long>(pieces_[k].ids.size());
+      row += count;
+      Sequence& sequence = running_[in_pass_[k]];
+      sequence.filled += count;
+      sequence.next.erase(sequence.next.begin(), sequence.next.begin() + count);
+      if (!sequence.next.empty()) continue;
+      std::copy_n(&hidden(row - 1, 0), C::hidden, last_.data() + complete_.size() * C::hidden);
+      complete_.push_back(in_pass_[k]);
+    }
+  }
+
+  /// Picks a token for every sequence that has been read, and ends those that are finished.
+  void choose(const GenerateOptions& options, std::vector<std::vector<std::int32_t>>& out) {
+    const auto count = static_cast<long>(complete_.size());
+    if (count == 0) return;
+    logits_.reserve(complete_.size() * C::vocabulary);
+    forward_.logits(Hidden(last_.data(), count), TensorView<T, Shape<tokens, C::vocabulary>>(logits_.data(), count));
+    for (std::size_t k = 0; k < complete_.size(); ++k) {
+      Sequence& sequence = running_[complete_[k]];
+      const std::int32_t id = pick(logits_.span().subspan(k * C::vocabulary, C::vocabulary), options.temperature, sequence.random);
       auto& text_so_far = out[sequence.prompt];
-      text_so_far.push_back(id);
-      if (options.on_token && !options.on_token(sequence.prompt, id)) continue;
-      sequence.filled += static_cast<long>(sequence.next.size());
-      sequence.next.assign(1, id);
-      if (text_so_far.size() < options.max_tokens && sequence.filled < sequence.capacity) going_on.push_back(sequence);
+      const bool stops = std::ranges::find(options.stop, id) != options.stop.end();
+      if (!stops) text_so_far.push_back(id);
+      if (stops || (options.on_token && !options.on_token(sequence.prompt, id)) ||
+          text_so_far.size() >= options.max_tokens || sequence.filled >= sequence.capacity)
+        end(sequence, text_so_far, options);
+      else
+        sequence.next.assign(1, id);
     }
-    pending_ = std::move(going_on);
+  }
+
+  void end(Sequence& sequence, const std::vector<std::int32_t>& ids, const GenerateOptions& options) {
+    sequence.ended = true;
+    cache_.give(sequence.first_row);
+    if (options.on_end) options.on_end(sequence.prompt, ids);
   }
 
   static std::int32_t pick(std::span<const T> logits, double temperature, PythonRandom& random) {
@@ -169,12 +176,14 @@ class Generator {
     return static_cast<std::int32_t>(best - logits.begin());
   }
 
-  std::vector<Sequence> pending_;
-  long cache_rows_ = 0;
-  AlignedBuffer<T> cache_, activations_, last_, logits_;
-  std::vector<std::int32_t> ids_, positions_, spans_;
-  PackedInputs<C, T> inputs_;
-  Workspace<T> workspace_;
+  CachedForward<C, T> forward_;
+  int largest_rank_;
+  long rows_ = 0;
+  CacheRows cache_;
+  std::vector<Sequence> running_;
+  std::vector<CachedTokens> pieces_;
+  std::vector<std::size_t> in_pass_, complete_;  // sequences of the pieces; those whose last token was read
+  AlignedBuffer<T> last_, logits_;
 };
 
 }  // namespace linden

@@ -8,10 +8,11 @@
 #include <linden/backend/executor.hpp>
 #include <linden/core/random.hpp>
 #include <linden/model/parameters.hpp>
+#include <memory>
 
 namespace linden {
 
-/// A model's weights in one flat buffer.
+/// A model whose weights can be written, in one flat buffer.
 template <LlamaConfiguration C, Real T>
 class Llama {
  public:
@@ -38,6 +39,31 @@ class Llama {
  private:
   AlignedBuffer<T> memory_;
   LlamaWeights<C, T> weights_;
+};
+
+/// A model that is only read, wherever its weights lie: in mapped checkpoint files, as they are stored, or in a Llama's
+/// buffer. Copies share the weights.
+template <LlamaConfiguration C, Real T>
+class FrozenLlama {
+ public:
+  /// Refers to the weights of `model`, which must outlive every copy.
+  FrozenLlama(const Llama<C, T>& model) {
+    const LlamaWeights<C, T>& w = model.weights();
+    weights_.embedding = w.embedding;
+    for (std::size_t l = 0; l < w.layers.size(); ++l)
+      for_each_leaf_pair(weights_.layers[l], w.layers[l], [](auto& mine, const auto& its) { mine = its; });
+    weights_.norm = w.norm;
+    weights_.head = w.head;
+  }
+  /// `owner` keeps the memory that the weights refer to.
+  FrozenLlama(FrozenWeights<C, T> weights, std::shared_ptr<const void> owner)
+      : weights_(std::move(weights)), owner_(std::move(owner)) {}
+
+  [[nodiscard]] const FrozenWeights<C, T>& weights() const { return weights_; }
+
+ private:
+  FrozenWeights<C, T> weights_;
+  std::shared_ptr<const void> owner_;
 };
 
 /// The inputs all layers share for one packed batch: angles per token and the sequences' places.

@@ -7,6 +7,7 @@
 
 #include <linden/adapter/low_rank.hpp>
 #include <linden/model/llama_config.hpp>
+#include <linden/model/module_kinds.hpp>
 #include <linden/ops/attention.hpp>
 #include <linden/ops/cross_entropy.hpp>
 #include <linden/ops/embedding.hpp>
@@ -20,6 +21,7 @@ struct LlamaLayer {
   static constexpr long kv_columns = C::kv_heads * C::head_size;
   using Hidden = Expr<Shape<tokens, C::hidden>>;
   using Spans = Ids<Shape<sequences, 4>>;
+  using Rows = ModuleRows<Symbolic>;
 
   /// The layer's weights, [out, in] each; names follow "model.layers.N." in Hugging Face checkpoints.
   template <class Mode>
@@ -37,18 +39,19 @@ struct LlamaLayer {
     Leaf<C::hidden, C::intermediate> down{"mlp.down_proj.weight"};
   };
 
-  /// The layer's adapters; names follow "model.layers.N." and precede ".weight" in PEFT files (transposed there).
+  /// The layer's adapters, each kind with a rank of its own; names follow "model.layers.N." and precede ".weight" in PEFT
+  /// files (transposed there).
   template <class Mode>
   struct Adapters {
-    template <long In, long Out>
-    using Factors = typename LowRank<In, Out>::template Factors<Mode>;
-    Factors<C::hidden, query_columns> q{{"self_attn.q_proj.lora_A"}, {"self_attn.q_proj.lora_B"}};
-    Factors<C::hidden, kv_columns> k{{"self_attn.k_proj.lora_A"}, {"self_attn.k_proj.lora_B"}};
-    Factors<C::hidden, kv_columns> v{{"self_attn.v_proj.lora_A"}, {"self_attn.v_proj.lora_B"}};
-    Factors<query_columns, C::hidden> o{{"self_attn.o_proj.lora_A"}, {"self_attn.o_proj.lora_B"}};
-    Factors<C::hidden, C::intermediate> gate{{"mlp.gate_proj.lora_A"}, {"mlp.gate_proj.lora_B"}};
-    Factors<C::hidden, C::intermediate> up{{"mlp.up_proj.lora_A"}, {"mlp.up_proj.lora_B"}};
-    Factors<C::intermediate, C::hidden> down{{"mlp.down_proj.lora_A"}, {"mlp.down_proj.lora_B"}};
+    template <long In, long Out, ModuleKind Kind>
+    using Factors = typename LowRank<In, Out, rank_of(Kind)>::template Factors<Mode>;
+    Factors<C::hidden, query_columns, ModuleKind::q> q{{"self_attn.q_proj.lora_A"}, {"self_attn.q_proj.lora_B"}};
+    Factors<C::hidden, kv_columns, ModuleKind::k> k{{"self_attn.k_proj.lora_A"}, {"self_attn.k_proj.lora_B"}};
+    Factors<C::hidden, kv_columns, ModuleKind::v> v{{"self_attn.v_proj.lora_A"}, {"self_attn.v_proj.lora_B"}};
+    Factors<query_columns, C::hidden, ModuleKind::o> o{{"self_attn.o_proj.lora_A"}, {"self_attn.o_proj.lora_B"}};
+    Factors<C::hidden, C::intermediate, ModuleKind::gate> gate{{"mlp.gate_proj.lora_A"}, {"mlp.gate_proj.lora_B"}};
+    Factors<C::hidden, C::intermediate, ModuleKind::up> up{{"mlp.up_proj.lora_A"}, {"mlp.up_proj.lora_B"}};
+    Factors<C::intermediate, C::hidden, ModuleKind::down> down{{"mlp.down_proj.lora_A"}, {"mlp.down_proj.lora_B"}};
   };
 
   /// What all layers of a batch share: the angles of every token.
@@ -61,16 +64,16 @@ struct LlamaLayer {
   /// A projection of the frozen base with its adapter.
   struct Adapted {
     Adapters<Symbolic> a;
-    Expr<Shape<tokens, rank>> P;
-    template <class X, class W, class F>
-    constexpr auto operator()(X x, W w, F Adapters<Symbolic>::*adapter) const {
-      return adapted_linear(x, w, a.*adapter, P);
+    Rows P;
+    template <class X, class W, class F, class R>
+    constexpr auto operator()(X x, W w, F Adapters<Symbolic>::*adapter, R Rows::*rows) const {
+      return adapted_linear(x, w, a.*adapter, P.*rows);
     }
   };
   /// A projection of the base alone.
   struct Plain {
-    template <class X, class W, class Unused>
-    constexpr auto operator()(X x, W w, Unused) const {
+    template <class X, class W>
+    constexpr auto operator()(X x, W w, auto, auto) const {
       return x * transpose(w);
     }
   };
@@ -80,9 +83,9 @@ struct LlamaLayer {
                                             Project project) {
     using A = Adapters<Symbolic>;
     const Hidden normed = rms_norm(x, w.input_norm, C::epsilon);
-    const auto q = rotary<C::head_size>(project(normed, w.q, &A::q), angles.cosine, angles.sine);
-    const auto k = rotary<C::head_size>(project(normed, w.k, &A::k), angles.cosine, angles.sine);
-    const auto v = project(normed, w.v, &A::v);
+    const auto q = rotary<C::head_size>(project(normed, w.q, &A::q, &Rows::q), angles.cosine, angles.sine);
+    const auto k = rotary<C::head_size>(project(normed, w.k, &A::k, &Rows::k), angles.cosine, angles.sine);
+    const auto v = project(normed, w.v, &A::v, &Rows::v);
     return std::tuple(q, k, v);
   }
 
@@ -91,10 +94,11 @@ struct LlamaLayer {
                                      const Weights<Symbolic>& w, Project project) {
     using A = Adapters<Symbolic>;
     const auto attended = attention<C::heads, C::kv_heads>(q, k, v, spans);
-    const Hidden h = x + project(attended, w.o, &A::o);
+    const Hidden h = x + project(attended, w.o, &A::o, &Rows::o);
     const Hidden normed = rms_norm(h, w.post_norm, C::epsilon);
-    const auto gated = hadamard(silu(project(normed, w.gate, &A::gate)), project(normed, w.up, &A::up));
-    return h + project(gated, w.down, &A::down);
+    const auto gate = project(normed, w.gate, &A::gate, &Rows::gate);
+    const auto gated = hadamard(silu(gate), project(normed, w.up, &A::up, &Rows::up));
+    return h + project(gated, w.down, &A::down, &Rows::down);
   }
 
   template <class Project>
@@ -106,8 +110,8 @@ struct LlamaLayer {
 
   /// x -> block(x), base frozen, adapters trainable.
   struct AdaptedBlock {
-    constexpr Hidden operator()(Hidden x, Frozen<Weights<Symbolic>> w, Adapters<Symbolic> a,
-                                Frozen<Expr<Shape<tokens, rank>>> P, Frozen<Angles<Symbolic>> angles, Spans spans) const {
+    constexpr Hidden operator()(Hidden x, Frozen<Weights<Symbolic>> w, Adapters<Symbolic> a, Frozen<Rows> P,
+                                Frozen<Angles<Symbolic>> angles, Spans spans) const {
       return whole(x, w, angles, spans, Adapted{a, P});
     }
   };
@@ -122,7 +126,7 @@ struct LlamaLayer {
   /// Generation, first half: x -> q, k, v of the new tokens, ready to be put into a cache.
   struct AdaptedKeys {
     constexpr auto operator()(Hidden x, Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a,
-                              Frozen<Expr<Shape<tokens, rank>>> P, Frozen<Angles<Symbolic>> angles) const {
+                              Frozen<Rows> P, Frozen<Angles<Symbolic>> angles) const {
       return queries_keys_values(x, w, angles, Adapted{a, P});
     }
   };
@@ -130,8 +134,8 @@ struct LlamaLayer {
   struct AdaptedAfterKeys {
     using Cache = Expr<Shape<cached, kv_columns>>;
     constexpr Hidden operator()(Hidden x, Expr<Shape<tokens, query_columns>> q, Cache k, Cache v,
-                                Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a,
-                                Frozen<Expr<Shape<tokens, rank>>> P, Spans spans) const {
+                                Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a, Frozen<Rows> P,
+                                Spans spans) const {
       return after_keys(x, q, k, v, spans, w, Adapted{a, P});
     }
   };

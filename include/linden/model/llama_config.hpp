@@ -46,4 +46,48 @@ struct WordProblems {
   static constexpr RotaryScaling scaling{};
 };
 
+/// karpathy/llama2.c's stories15M: 15,191,712 parameters.
+struct Stories15M {
+  static constexpr const char* name = "stories15M";
+  static constexpr long hidden = 288, intermediate = 768, layers = 6;
+  static constexpr long heads = 6, kv_heads = 6, head_size = 48;
+  static constexpr long vocabulary = 32000, positions = 256;
+  static constexpr double epsilon = 1e-5, theta = 10000;
+  static constexpr bool tied = true;
+  static constexpr RotaryScaling scaling{};
+};
+
+/// Llama-3.2-1B and -1B-Instruct: 1,235,814,400 parameters.
+struct Llama32_1B {
+  static constexpr const char* name = "Llama-3.2-1B";
+  static constexpr long hidden = 2048, intermediate = 8192, layers = 16;
+  static constexpr long heads = 32, kv_heads = 8, head_size = 64;
+  static constexpr long vocabulary = 128256, positions = 131072;
+  static constexpr double epsilon = 1e-5, theta = 500000;
+  static constexpr bool tied = true;
+  static constexpr RotaryScaling scaling{32, 1, 4, 8192};
+};
+
+/// Llama-3.2-3B and -3B-Instruct: 3,212,749,824 parameters.
+struct Llama32_3B {
+  static constexpr const char* name = "Llama-3.2-3B";
+  static constexpr long hidden = 3072, intermediate = 8192, layers = 28;
+  static constexpr long heads = 24, kv_heads = 8, head_size = 128;
+  static constexpr long vocabulary = 128256, positions = 131072;
+  static constexpr double epsilon = 1e-5, theta = 500000;
+  static constexpr bool tied = true;
+  static constexpr RotaryScaling scaling{32, 1, 4, 8192};
+};
+
+/// Llama-3.1-8B and -8B-Instruct: 8,030,261,248 parameters.
+struct Llama31_8B {
+  static constexpr const char* name = "Llama-3.1-8B";
+  static constexpr long hidden = 4096, intermediate = 14336, layers = 32;
+  static constexpr long heads = 32, kv_heads = 8, head_size = 128;
+  static constexpr long vocabulary = 128256, positions = 131072;
+  static constexpr double epsilon = 1e-5, theta = 500000;
+  static constexpr bool tied = false;
+  static constexpr RotaryScaling scaling{8, 1, 4, 8192};
+};
+
 }  // namespace linden

@@ -32,10 +32,8 @@ template <LlamaConfiguration C, Real T>
 std::vector<StoredTensor> stored_weights(const Llama<C, T>& model) {
   std::vector<StoredTensor> tensors;
   LlamaWeights<C, T> views = model.weights();
-  views.for_each([&](const std::string& name, auto view) {
-    std::vector<std::uint64_t> shape{static_cast<std::uint64_t>(view.columns())};
-    if (decltype(view)::shape::axes == 2) shape.insert(shape.begin(), static_cast<std::uint64_t>(view.rows()));
-    tensors.push_back(stored_tensor<T>(name, std::move(shape), view.span()));
+  views.for_each([&]<class View>(const std::string& name, View view) {
+    tensors.push_back(stored_tensor<T>(name, stored_shape<typename View::shape>(), view.span()));
   });
   return tensors;
 }

@@ -16,9 +16,6 @@ namespace linden {
 template <LlamaConfiguration... C>
 struct Configurations {};
 
-/// The configurations the programs are compiled for; each one costs compile time.
-using CompiledConfigurations = Configurations<Stories260K, WordProblems>;
-
 namespace detail {
 
 /// Shortest digits that read back as `value`; a valid C++ number.
@@ -79,15 +76,16 @@ decltype(auto) visit_matching(Configurations<First, More...>, const HfConfig& co
     throw DataError(text((directory / "config.json").string(), ": no compiled configuration has its numbers:",
                          mismatches, "\nTo compile this model, add to include/linden/model/llama_config.hpp\n",
                          configuration_code(config, directory.lexically_normal().filename().string()),
-                         "and name it in CompiledConfigurations (include/linden/model/select.hpp)."));
+                         "and its name to LINDEN_CONFIGURATIONS (examples/CMakeLists.txt)."));
 }
 
 }  // namespace detail
 
 /// Calls visit(C{}) with the first configuration of `List` that is the model's in `directory`; returns what it returns.
 ///
-///     with_configuration(directory, [&]<class C>(C) { const auto model = load_llama<C, float>(directory); ... });
-template <class List = CompiledConfigurations, class Visit>
+///     using Mine = Configurations<Llama32_1B, Llama31_8B>;
+///     with_configuration<Mine>(directory, [&]<class C>(C) { const auto model = open_llama<C, float>(directory); ... });
+template <class List, class Visit>
 decltype(auto) with_configuration(const std::filesystem::path& directory, Visit&& visit) {
   return detail::visit_matching(List{}, read_hf_config(directory), directory, std::forward<Visit>(visit));
 }
