@@ -41,7 +41,8 @@ inline constexpr long R = 3;  ///< rank of the adapters
 /// A random model and adapter, its pass and its gradients.
 template <class C, class T, Keep Policy = Keep::costly>
 struct Adapted {
-  Llama<C, T> model = Llama<C, T>::random(3, 0.3);
+  Llama<C, T> weights = Llama<C, T>::random(3, 0.3);
+  FrozenLlama<C, T> model{weights};
   std::vector<T> flat = values<T>(std::size_t(AdapterFactors<C, T>::count(R)), 5, 0.4), flat_gradient = flat;
   AdapterFactors<C, T> factors{flat.data(), R}, gradients{flat_gradient.data(), R};
   std::vector<T> p = values<T>(std::size_t(R), 6, 2);

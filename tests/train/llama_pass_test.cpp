@@ -43,6 +43,29 @@ BOOST_AUTO_TEST_CASE(gradients_are_added) {
     BOOST_TEST(std::abs(f.flat_gradient[i] - 2 * gradient[i]) <= 1e-13 * (1 + std::abs(gradient[i])));
 }
 
+// Samples share a buffer and see nothing of each other: loss and gradients are the sums of the samples' own.
+BOOST_AUTO_TEST_CASE(packing_changes_nothing) {
+  Adapted<Tiny, double> f;
+  const std::vector<long> lengths{5, 1, 3, 7};
+  const Batch packed = batch_of({5, 1, 3, 7}, Tiny::vocabulary);
+  const double together = f.run(packed, 0.5);
+  const std::vector<double> gradient = f.flat_gradient;
+  std::ranges::fill(f.flat_gradient, 0.0);
+  double apart = 0;
+  for (std::size_t s = 0; s < lengths.size(); ++s) {
+    Batch one;
+    Sample sample;
+    for (long t = packed.offsets[s]; t < packed.offsets[s + 1]; ++t) {
+      sample.ids.push_back(packed.ids[std::size_t(t)]);
+      sample.labels.push_back(t == packed.offsets[s] ? Sample::ignored : packed.targets[std::size_t(t - 1)]);
+    }
+    one.append(sample, 512);
+    apart += f.pass.run(f.model, f.factors, {f.p.data(), R, 0}, f.gradients, one, 0.5);
+  }
+  BOOST_TEST(std::abs(together - apart) <= 1e-12 * apart);
+  BOOST_TEST(relative_l2(f.flat_gradient, gradient) < 1e-12);
+}
+
 BOOST_AUTO_TEST_CASE(a_batch_without_targets_has_no_loss_and_no_gradient) {
   Adapted<Tiny, double> f;
   Batch batch = batch_of({4, 3}, Tiny::vocabulary);

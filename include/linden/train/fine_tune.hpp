@@ -11,12 +11,18 @@
 #include <chrono>
 #include <linden/adapter/rank_sampling.hpp>
 #include <linden/model/llama_adapter.hpp>
+#include <linden/model/weighting_rows.hpp>
 #include <linden/train/adamw.hpp>
+#include <linden/train/bf16_reference.hpp>
 #include <linden/train/llama_pass.hpp>
 #include <linden/train/sample_order.hpp>
 #include <linden/train/schedule.hpp>
+#include <optional>
 
 namespace linden {
+
+/// What adapters, gradients and moments are: float, or bfloat16 as the published reference has them.
+enum class Precision { fp32, bf16_reference };
 
 struct FineTuneOptions {
   AdapterDescription adapter;
@@ -29,6 +35,7 @@ struct FineTuneOptions {
   std::uint64_t seed = 42;
   long max_length = 512;  ///< samples are cut to so many tokens where they are made
   double max_gradient_norm = 1;
+  Precision precision = Precision::fp32;
   AdamWOptions adamw{};
 };
 
@@ -43,27 +50,29 @@ struct StepReport {
 template <LlamaConfiguration C, Real T>
 class FineTuner {
  public:
-  /// The model and the samples must outlive the tuner.
-  FineTuner(const Llama<C, T>& model, std::span<const Sample> samples, const FineTuneOptions& options)
+  /// The samples must outlive the tuner.
+  FineTuner(const FrozenLlama<C, T>& model, std::span<const Sample> samples, const FineTuneOptions& options)
       : model_(model),
         samples_(samples),
         options_(options),
         adapter_(options.adapter),
         gradient_memory_(adapter_.parameters().size()),
-        gradients_(gradient_memory_.data(), options.adapter.full_rank),
+        gradients_(gradient_memory_.data(), options.adapter.full_ranks()),
         m_(adapter_.parameters().size()),
         v_(adapter_.parameters().size()),
         order_(EpochPlan(samples.size(), options.batch, options.accumulate), options.seed),
         dylora_(options.adapter.train_ranks, options.seed),
         stratified_(options.adapter.train_ranks, options.rank_weights, options.seed),
+        rows_(options.adapter),
         total_steps_(options.steps > 0 ? options.steps : linden::total_steps(options.epochs, order_.plan().steps())) {
     adapter_.initialise(options.initialisation, options.seed);
     for (auto* buffer : {&gradient_memory_, &m_, &v_}) std::ranges::fill(buffer->span(), T(0));
-    fixed_row_.resize(static_cast<std::size_t>(options.adapter.full_rank));
-    if (options.adapter.kind == AdapterKind::matryoshka)
-      matryoshka_weights(fixed_row_, options.adapter.train_ranks, options.adapter.scaling);
-    else
-      lora_weights(fixed_row_, options.adapter.scaling);
+    if (options.precision == Precision::bf16_reference) {
+      reference_.emplace(adapter_.parameters().size(), options.adapter.full_ranks());
+      round_to_bf16(adapter_.parameters());
+    }
+    rows_.set(options.adapter.full_rank,
+              options.adapter.kind == AdapterKind::matryoshka ? Inference::weighted : Inference::prefix);
   }
 
   [[nodiscard]] std::size_t total_steps() const { return total_steps_; }
@@ -78,11 +87,8 @@ class FineTuner {
     const std::size_t per_epoch = order_.plan().steps();
     if (order_.epoch() != done_ / per_epoch || done_ == 0) order_.start_epoch(done_ / per_epoch);
     accumulate(done_ % per_epoch, report);
-    report.gradient_norm = gradient_norm(std::span<const T>(gradient_memory_.span()));
     report.learning_rate = options_.learning_rate * linear_schedule(done_, total_steps_);
-    if (report.loss != 0 || report.gradient_norm != 0)
-      adamw_step<T>(adapter_.parameters(), gradient_memory_.span(), m_.span(), v_.span(), ++updates_, report.learning_rate,
-                    options_.adamw, clip_factor(report.gradient_norm, options_.max_gradient_norm));
+    update(report);
     std::ranges::fill(gradient_memory_.span(), T(0));
     ++done_;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -90,6 +96,32 @@ class FineTuner {
   }
 
  private:
+  /// Buffers of Precision::bf16_reference: the factors with p in A, and the gradients of one micro-batch.
+  struct Reference {
+    Reference(std::size_t count, const ModuleRanks& ranks)
+        : scaled_memory(count), micro_memory(count), ones(static_cast<std::size_t>(ranks.largest()), T(1)),
+          scaled(scaled_memory.data(), ranks), micro(micro_memory.data(), ranks) {}
+    AlignedBuffer<T> scaled_memory, micro_memory;
+    std::vector<T> ones;
+    AdapterFactors<C, T> scaled, micro;
+  };
+
+  /// Clips the gradients and steps.
+  void update(StepReport& report) {
+    const std::span<T> gradient = gradient_memory_.span();
+    double factor = 1;
+    if (reference_) {
+      report.gradient_norm = clip_as_reference(gradients_, gradient, options_.max_gradient_norm);
+    } else {
+      report.gradient_norm = gradient_norm(std::span<const T>(gradient));
+      factor = clip_factor(report.gradient_norm, options_.max_gradient_norm);
+    }
+    if (report.loss == 0 && report.gradient_norm == 0) return;
+    adamw_step<T>(adapter_.parameters(), gradient, m_.span(), v_.span(), ++updates_, report.learning_rate, options_.adamw, factor);
+    if (reference_)
+      for (const std::span<T> stored : {adapter_.parameters(), m_.span(), v_.span()}) round_to_bf16(stored);
+  }
+
   /// Loss and gradients of all micro-batches of a step.
   void accumulate(std::size_t step_of_epoch, StepReport& report) {
     const std::size_t micro_batches = order_.plan().micro_batches(step_of_epoch);
@@ -110,33 +142,29 @@ class FineTuner {
 
   double one_micro_batch(double scale) {
     const AdapterDescription& description = options_.adapter;
-    RankRows<T> rows{fixed_row_.data(), description.full_rank, 0};
     if (description.kind == AdapterKind::dylora) {
-      const long active = dylora_.next();
-      prefix_row_.assign(static_cast<std::size_t>(active), static_cast<T>(description.scale_at(static_cast<int>(active))));
-      rows = {prefix_row_.data(), active, 0};
+      rows_.set(dylora_.next());
     } else if (description.kind == AdapterKind::stratified) {
-      const long widest = rows_per_sequence();
-      rows = {token_rows_.data(), widest, widest};
+      ranks_.resize(batch_.sequences());
+      stratified_.next(ranks_);
+      rows_.set(ranks_, batch_.offsets);
     }
-    return pass_.run(model_, adapter_.factors(), rows, gradients_, batch_, scale);
+    if (reference_) return one_reference_micro_batch(rows_.rows(), scale);
+    return pass_.run(model_, adapter_.factors(), rows_.rows(), gradients_, batch_, scale);
   }
 
-  /// A rank for every sequence; each token's row of P is s_r on the first r columns. Returns the largest rank drawn.
-  long rows_per_sequence() {
-    ranks_.resize(batch_.sequences());
-    stratified_.next(ranks_);
-    const long widest = *std::ranges::max_element(ranks_);
-    token_rows_.assign(batch_.tokens() * static_cast<std::size_t>(widest), T(0));
-    for (std::size_t s = 0; s < ranks_.size(); ++s) {
-      const T value = static_cast<T>(options_.adapter.scale_at(ranks_[s]));
-      for (long t = batch_.offsets[s]; t < batch_.offsets[s + 1]; ++t)
-        std::fill_n(token_rows_.data() + t * widest, ranks_[s], value);
-    }
-    return widest;
+  double one_reference_micro_batch(const RankRows<T>& rows, double scale) {
+    const bool folds_p = options_.adapter.kind == AdapterKind::matryoshka;
+    std::ranges::fill(reference_->micro_memory.span(), T(0));
+    if (folds_p)
+      apply_p_as_reference<C, T>(adapter_.parameters(), reference_->scaled_memory.span(), reference_->scaled, rows);
+    const double loss = pass_.run(model_, folds_p ? reference_->scaled : adapter_.factors(),
+                                  folds_p ? RankRows<T>(reference_->ones.data(), rows.active()) : rows, reference_->micro, batch_, scale);
+    accumulate_as_reference<C, T>(reference_->micro_memory.span(), reference_->micro, rows, folds_p, gradient_memory_.span());
+    return loss;
   }
 
-  const Llama<C, T>& model_;
+  FrozenLlama<C, T> model_;
   std::span<const Sample> samples_;
   FineTuneOptions options_;
   LlamaAdapter<C, T> adapter_;
@@ -146,11 +174,12 @@ class FineTuner {
   SampleOrder order_;
   UniformRanks dylora_;
   StratifiedRanks stratified_;
+  WeightingRows<T> rows_;
   std::size_t total_steps_, done_ = 0, updates_ = 0;
-  std::vector<T> fixed_row_, prefix_row_, token_rows_;
   std::vector<int> ranks_;
   Batch batch_;
   AdapterPass<C, T> pass_;
+  std::optional<Reference> reference_;
 };
 
 }  // namespace linden

@@ -7,7 +7,6 @@
 
 #include <linden/data/batch.hpp>
 #include <linden/model/llama.hpp>
-#include <linden/model/rank_rows.hpp>
 
 namespace linden {
 
@@ -65,12 +64,13 @@ class AdapterPass {
  public:
   using Block = decltype(pullback<Policy, 0, 2>(typename Layer::AdaptedBlock{}));
 
-  /// Loss of the batch; adds its gradients to `gradients`. Only the active rank's prefix of the factors is read, and only that
+  /// Loss of the batch; adds its gradients to `gradients`. Only the active ranks' prefix of the factors is read, and only that
   /// of the gradients is written.
-  double run(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows,
+  double run(const FrozenLlama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows,
              const AdapterFactors<C, T>& gradients, const Batch& batch, double scale) {
     forward(model, factors, rows, batch);
-    const LlamaWeights<C, T>& w = model.weights();
+    const FrozenWeights<C, T>& w = model.weights();
+    const ModuleRanks active = rows.active();
     const T factor = static_cast<T>(scale);
     T loss = 0;
     auto top = std::tuple(detail::scalar_view(loss, "loss"), activations_.gradient(C::layers));
@@ -79,15 +79,14 @@ class AdapterPass {
         detail::scalar_view(factor, "scale"));
     for (long l = C::layers - 1; l >= 0; --l)
       run_backward(Block{}, workspace_, activations_.saved(l),
-                   std::tuple(activations_.gradient(l), Accumulate{gradients.layer(l, rows.active_rank)}),
+                   std::tuple(activations_.gradient(l), Accumulate{gradients.layer(l, active)}),
                    activations_.gradient(l + 1), activations_.hidden(l), w.layers[static_cast<std::size_t>(l)],
-                   factors.layer(l, rows.active_rank), rows.view(inputs_.token_count()),
-                   inputs_.angles(), inputs_.spans());
+                   factors.layer(l, active), rows.view(inputs_.token_count()), inputs_.angles(), inputs_.spans());
     return static_cast<double>(loss);
   }
 
   /// Cross-entropy and correctness per token ([tokens] each, 0 where there is no target), without gradients.
-  void score(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows, const Batch& batch,
+  void score(const FrozenLlama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows, const Batch& batch,
              std::span<T> losses, std::span<T> correct) {
     forward(model, factors, rows, batch);
     using Column = TensorView<T, Shape<tokens, 1>>;
@@ -99,19 +98,20 @@ class AdapterPass {
   }
 
  private:
-  void forward(const Llama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows, const Batch& batch) {
+  void forward(const FrozenLlama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows, const Batch& batch) {
     detail::spans_of(batch, spans_);
     inputs_.set(batch.positions, spans_);
+    const ModuleRanks active = rows.active();
     Sizes sizes;
-    sizes.bound[static_cast<std::size_t>(-tokens - 1)] = inputs_.token_count();
-    sizes.bound[static_cast<std::size_t>(-rank - 1)] = rows.active_rank;
+    active.bind(sizes.set(tokens, inputs_.token_count()));
     activations_.resize(inputs_.token_count(), sizes);
-    const LlamaWeights<C, T>& w = model.weights();
+    const FrozenWeights<C, T>& w = model.weights();
     auto first = activations_.hidden(0);
     evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, first, w.embedding, detail::id_view(batch.ids, "ids"));
     for (long l = 0; l < C::layers; ++l)
-      run_forward(Block{}, workspace_, activations_.saved(l), activations_.hidden(l + 1), activations_.hidden(l), w.layers[static_cast<std::size_t>(l)],
-                  factors.layer(l, rows.active_rank), rows.view(inputs_.token_count()), inputs_.angles(), inputs_.spans());
+      run_forward(Block{}, workspace_, activations_.saved(l), activations_.hidden(l + 1), activations_.hidden(l),
+                  w.layers[static_cast<std::size_t>(l)], factors.layer(l, active), rows.view(inputs_.token_count()),
+                  inputs_.angles(), inputs_.spans());
   }
 
   PackedInputs<C, T> inputs_;
@@ -135,9 +135,7 @@ class FullPass {
     detail::spans_of(batch, spans_);
     inputs_.set(batch.positions, spans_);
     const long n = inputs_.token_count();
-    Sizes sizes;
-    sizes.bound[static_cast<std::size_t>(-tokens - 1)] = n;
-    activations_.resize(n, sizes);
+    activations_.resize(n, Sizes{}.set(tokens, n));
     const auto ids = detail::id_view(batch.ids, "ids");
     auto first = activations_.hidden(0);
     evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, first, w.embedding, ids);

@@ -1,0 +1,103 @@
+#pragma once
+/// \file
+/// The arithmetic of the published reference, whose adapters, gradients and Adam moments are bfloat16: every value is rounded
+/// where the reference stores it, and computed in float in between. There are no float masters: an update below half a unit in
+/// the last place is lost.
+///   A diag(p)   rounded once, and used as A with P = 1 (under autocast the product enters the matrix product in bfloat16)
+///   gradients   of a micro-batch rounded; that of A is the rounded gradient of A diag(p), times p, rounded; sums over
+///               micro-batches rounded; clipped by a rounded norm of rounded norms of the tensors
+///   update      in float, then parameters and moments rounded (torch's fused AdamW)
+/// Activations and the frozen base keep linden's precision.
+/// Source  spec of MatryoshkaLoRA's training script (transformers Trainer, bf16 model, autocast); torch 2.8.
+
+#include <cmath>
+#include <linden/core/parallel.hpp>
+#include <linden/core/tensor.hpp>
+#include <linden/model/parameters.hpp>
+#include <span>
+
+namespace linden {
+
+/// The value after a round trip through bfloat16.
+template <Real T>
+[[nodiscard]] T rounded_to_bf16(T value) {
+  return static_cast<T>(float(bfloat16(static_cast<float>(value))));
+}
+
+template <Real T>
+void round_to_bf16(std::span<T> values) {
+  parallel_for(static_cast<long>(values.size()), 4, [&](long first, long last) {
+    for (T& value : values.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first)))
+      value = rounded_to_bf16(value);
+  });
+}
+
+namespace detail {
+
+/// Calls visit(leaf, row of P of its kind) for every A of `factors`.
+template <LlamaConfiguration C, Real T, class Visit>
+void for_each_a(const AdapterFactors<C, T>& factors, const RankRows<T>& rows, Visit&& visit) {
+  const ModuleRows<Bound<const T>> P = rows.view(1);
+  for (const auto& layer : factors.layers) {
+    std::array<const T*, module_kinds> row{};
+    std::size_t kind = 0;
+    for_each_leaf(P, [&](const auto& leaf) { row[kind++] = leaf.data(); });
+    kind = 0;
+    for_each_leaf(layer, [&]<class L>(const L& leaf) {
+      if constexpr (L::shape::column_count < 0) visit(leaf, row[kind++]);
+    });
+  }
+}
+
+/// A = round(A diag(p)) in place, for every A.
+template <LlamaConfiguration C, Real T>
+void scale_a(const AdapterFactors<C, T>& factors, const RankRows<T>& rows) {
+  for_each_a(factors, rows, [](const auto& a, const T* p) {
+    parallel_for(a.rows(), 4 * a.columns(), [&](long first, long last) {
+      for (long i = first; i < last; ++i)
+        for (long j = 0; j < a.columns(); ++j) a(i, j) = rounded_to_bf16(a(i, j) * p[j]);
+    });
+  });
+}
+
+}  // namespace detail
+
+/// The factors as the matrix products see them: `scaled` becomes those of `factors` with A = round(A diag(p)). Both have one
+/// layout; `flat` and `scaled_flat` are their buffers. `rows` holds one row for all tokens, of full rank.
+template <LlamaConfiguration C, Real T>
+void apply_p_as_reference(std::span<const T> flat, std::span<T> scaled_flat, const AdapterFactors<C, T>& scaled,
+                          const RankRows<T>& rows) {
+  std::ranges::copy(flat, scaled_flat.begin());
+  detail::scale_a<C, T>(scaled, rows);
+}
+
+/// Adds the gradients of a micro-batch, taken with respect to the scaled factors, to the sum over micro-batches.
+template <LlamaConfiguration C, Real T>
+void accumulate_as_reference(std::span<T> micro_flat, const AdapterFactors<C, T>& micro, const RankRows<T>& rows, bool scaled,
+                             std::span<T> sum) {
+  round_to_bf16(micro_flat);
+  if (scaled) detail::scale_a<C, T>(micro, rows);
+  parallel_for(static_cast<long>(sum.size()), 4, [&](long first, long last) {
+    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i)
+      sum[i] = rounded_to_bf16(sum[i] + micro_flat[i]);
+  });
+}
+
+/// The norm torch's clip_grad_norm_ finds for bfloat16 gradients; scales them by min(1, max_norm / (norm + 1e-6)), rounded.
+template <LlamaConfiguration C, Real T>
+double clip_as_reference(AdapterFactors<C, T> gradients, std::span<T> flat, double max_norm) {
+  double squares = 0;
+  gradients.for_each([&](const std::string&, auto view) {
+    double square = 0;
+    for (const T g : view.span()) square += static_cast<double>(g) * static_cast<double>(g);
+    const double norm = rounded_to_bf16(std::sqrt(square));
+    squares += norm * norm;
+  });
+  const double norm = rounded_to_bf16(std::sqrt(squares));
+  const double factor = rounded_to_bf16(max_norm / rounded_to_bf16(norm + 1e-6));
+  if (!(factor >= 1))  // a norm that is not a number reaches the gradients, as it does there
+    for (T& g : flat) g = rounded_to_bf16(g * static_cast<T>(factor));
+  return norm;
+}
+
+}  // namespace linden
