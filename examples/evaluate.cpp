@@ -1,43 +1,59 @@
-// How good is one adapter at each of its ranks?
+// How good is an adapter at each of its ranks?
 //   cmake --build build/release --target evaluate
 //   build/release/bin/evaluate --model DIR --adapter DIR --data test.jsonl --ranks 1,2,4,8,16 --metric exact_match
-// Prints a table, and with --json writes {"metric", "ranks", "values", "base", "aurac", "log_aurac"}.
+//   build/release/bin/evaluate --model DIR --adapter DIR --task gsm8k --task-data DIR --shots 8 --json gsm8k.json
+// All ranks, and the base model, go through the model together. Prints a table; --json writes the same for machines and, beside
+// it, a line per document and rank: an interrupted evaluation continues from there. An --adapter directory that holds the runs of
+// a sweep is evaluated run by run, into each run's folder.
 #include <linden/data/word_problems.hpp>
+#include <linden/eval/aurac.hpp>
+#include <linden/eval/read_task.hpp>
 #include <linden/io/hf_config.hpp>
 #include <linden/io/json_file.hpp>
-#include <linden/model/select.hpp>
 
 #include "support/cli.hpp"
+#include "support/evaluation.hpp"
+#include "support/fingerprint.hpp"
 #include "support/instances.hpp"
-#include "support/progress.hpp"
 #include "support/table.hpp"
 
 namespace {
 using namespace linden;
 
 struct Arguments {
-  std::string model, adapter, data, inference = "prefix", metric = "token_accuracy", json;
+  std::string model, adapter, data, task, task_data, inference = "prefix", metric = "token_accuracy", json, name = "evaluation";
   std::vector<int> ranks;
-  long limit = all_rows, max_length = 512;
-  std::size_t max_tokens = 256, batch = 32;
+  long limit = all_rows, max_length = 512, shots = -1;
+  std::size_t max_tokens = 256, cache_mib = 2048, chunk = 1024;
 };
 
 void declare(CLI::App& app, Arguments& a) {
   app.add_option("--model", a.model, "Hugging Face model directory")->required();
-  app.add_option("--adapter", a.adapter, "PEFT directory")->required();
-  app.add_option("--data", a.data, "JSONL rows (default: unseen word problems of the demo's held-out kind)");
+  app.add_option("--adapter", a.adapter, "PEFT directory, or a sweep's")->required();
+  auto* data = app.add_option("--data", a.data, "JSONL rows (default: unseen word problems of the demo's held-out kind)");
+  auto* task = app.add_option("--task", a.task, "gsm8k, arc_challenge or hellaswag, as the evaluation harness has them")
+                   ->excludes(data);
+  app.add_option("--task-data", a.task_data, "folder of the task's files (train.jsonl, test.jsonl, ...)")->needs(task);
+  app.add_option("--shots", a.shots, "examples in front of each question (default: the task's)")
+      ->needs(task)
+      ->check(CLI::NonNegativeNumber);
   examples::add_list(app, "--ranks", a.ranks, "ranks to measure (default: the adapter's train ranks)");
   app.add_option("--inference", a.inference, "prefix: s_r on the first r columns; weighted: MatryoshkaLoRA's p is kept")
       ->capture_default_str()
       ->check(CLI::IsMember({"prefix", "weighted"}));
-  app.add_option("--metric", a.metric)
+  app.add_option("--metric", a.metric, "of --data")
       ->capture_default_str()
-      ->check(CLI::IsMember({"loss", "token_accuracy", "exact_match"}));
+      ->check(CLI::IsMember({"loss", "token_accuracy", "exact_match"}))
+      ->excludes(task);
   app.add_option("--limit", a.limit, "use the first N rows only")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--max-length", a.max_length, "samples are cut to so many tokens")->capture_default_str();
-  app.add_option("--max-tokens", a.max_tokens, "exact_match: new tokens per answer")->capture_default_str();
-  app.add_option("--batch", a.batch, "sequences evaluated together")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--json", a.json, "also write the result here");
+  app.add_option("--max-length", a.max_length, "samples of --data are cut to so many tokens")->capture_default_str();
+  app.add_option("--max-tokens", a.max_tokens, "new tokens per generated answer")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--cache", a.cache_mib, "MiB for keys and values")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--batch-tokens", a.chunk, "tokens in one pass, at most")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--json", a.json, "write the result here, and results per document beside it (.documents.jsonl)");
+  app.add_option("--name", a.name, "of a sweep's result files: NAME.json in each run")->capture_default_str();
 }
 
 std::vector<Example> examples_of(const Arguments& a) {
@@ -50,49 +66,150 @@ std::vector<Example> examples_of(const Arguments& a) {
   return list;
 }
 
+/// The questions, tokenised, and the metrics they are answered by; the first metric makes the curve.
+struct Questions {
+  std::optional<Task> task;
+  std::vector<Example> examples;
+  std::vector<Sample> samples;
+  std::size_t count = 0;
+  std::vector<std::string> metrics;
+  std::string fingerprint;
+};
+
 template <class C>
-void evaluate_adapter(const Arguments& a) {
-  const auto tokenizer = Tokenizer::load(a.model);
-  const auto rows = examples_of(a);
-  const auto samples = make_samples(tokenizer, rows, std::min(a.max_length, C::positions));
-  const auto model = load_llama<C, float>(a.model);
-  const auto adapter = LlamaAdapter<C, float>::load(a.adapter);
-  const RankSet ranks = a.ranks.empty() ? adapter.description().train_ranks : RankSet(a.ranks);
-  const Inference inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix;
+Questions read_questions(const Arguments& a, const Tokenizer& tokenizer) {
+  Questions q;
+  if (!a.task.empty()) {
+    const TaskDescription& description = task_description(a.task);
+    if (a.task_data.empty()) throw UsageError("--task needs --task-data, the folder of its files");
+    q.task = read_task(a.task, a.task_data, a.shots < 0 ? description.default_shots : static_cast<std::size_t>(a.shots));
+    q.count = std::min(q.task->size(), static_cast<std::size_t>(a.limit));
+    for (const auto name : metric_names(description.kind)) q.metrics.emplace_back(name);
+    examples::Fingerprint print;
+    for (std::size_t d = 0; d < q.count; ++d) print.add(q.task->prompt(d)).add(q.task->document(d).target);
+    q.fingerprint = print.hex();
+    return q;
+  }
+  q.examples = examples_of(a);
+  q.samples = make_samples(tokenizer, q.examples, std::min(a.max_length, C::positions));
+  q.count = q.samples.size();
+  q.metrics = a.metric == "exact_match"  ? std::vector<std::string>{"exact_match"}
+              : a.metric == "loss"       ? std::vector<std::string>{"loss", "token_accuracy"}
+                                         : std::vector<std::string>{"token_accuracy", "loss"};
+  q.fingerprint = examples::fingerprint_of(std::span<const Sample>(q.samples));
+  return q;
+}
+
+/// What the results of a document depend on.
+nlohmann::json settings_of(const Arguments& a, const Questions& q, const std::filesystem::path& adapter) {
+  nlohmann::json settings{{"model", examples::fingerprint_of_model(a.model)},
+                          {"adapter", examples::fingerprint_of_adapter(adapter)},
+                          {"questions", q.fingerprint},
+                          {"inference", a.inference},
+                          {"measures", a.task.empty() ? a.metric == "exact_match" ? "exact_match" : "scores" : a.task}};
+  if (q.task) settings["shots"] = q.task->shots();
+  if (a.metric == "exact_match" || a.task == gsm8k_task.name) settings["max_tokens"] = a.max_tokens;
+  return settings;
+}
+
+template <class C>
+void measure(const Arguments& a, const Questions& q, const Tokenizer& tokenizer, RankEvaluator<C, float>& evaluator,
+             examples::Pending& pending) {
   GenerateOptions generation{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.model)};
   generation.stop.push_back(tokenizer.eos());
+  if (q.task && q.task->description().kind == TaskKind::generation)
+    examples::measure_generation(evaluator, *q.task, tokenizer, C::positions, generation, pending);
+  else if (q.task)
+    examples::measure_choices(evaluator, *q.task, tokenizer, C::positions, pending);
+  else if (a.metric == "exact_match")
+    examples::measure_exact_match(evaluator, q.examples, tokenizer, generation, pending);
+  else
+    examples::measure_scores(evaluator, q.samples, pending);
+}
 
-  RankEvaluator<C, float> evaluator(model, a.batch);
-  const auto measure = [&](std::span<const float> row) {
-    if (a.metric == "exact_match") return evaluator.exact_match(adapter, row, rows, tokenizer, generation);
-    const TokenScores scores = evaluator.token_scores(adapter, row, samples);
-    return a.metric == "loss" ? scores.loss : scores.accuracy;
-  };
-  examples::Progress progress(ranks.size() + 1);
-  const std::vector<float> no_adapter{0.0F};
-  const double base = measure(no_adapter);
-  progress.update(1, "base");
-  std::vector<double> values;
-  for (const int r : ranks) {
-    values.push_back(measure(inference_row<float>(adapter.description(), r, inference)));
-    progress.update(1 + values.size(), text("rank ", r));
+/// The table on stdout, and the JSON of the same.
+nlohmann::ordered_json summary(const Questions& q, const RankSet& ranks, const examples::DocumentResults& results) {
+  std::vector<std::string> header{"rank"};
+  header.insert(header.end(), q.metrics.begin(), q.metrics.end());
+  examples::Table table(header);
+  std::vector<int> rows{0};
+  rows.insert(rows.end(), ranks.begin(), ranks.end());
+  nlohmann::ordered_json metrics;
+  std::vector<std::vector<std::string>> cells(rows.size());
+  std::vector<double> areas, log_areas;
+  for (const std::string& metric : q.metrics) {
+    std::vector<double> values, errors;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto [mean, error] = examples::mean_of(results, q.count, rows[i], metric);
+      cells[i].push_back(examples::fixed(mean, 4) + (std::isnan(error) ? "" : " ± " + examples::fixed(error, 4)));
+      values.push_back(mean);
+      errors.push_back(error);
+    }
+    const double base = values[0], base_error = errors[0];
+    values.erase(values.begin());
+    errors.erase(errors.begin());
+    areas.push_back(aurac(ranks, values));
+    log_areas.push_back(log_aurac(ranks, values));
+    metrics[metric] = {{"base", base},       {"base_stderr", base_error},  {"values", values}, {"stderr", errors},
+                       {"aurac", areas.back()}, {"log_aurac", log_areas.back()}};
   }
-  progress.clear();
-
-  const double area = aurac(ranks, values), log_area = log_aurac(ranks, values);
-  examples::Table table({"rank", a.metric});
-  table.row("base", examples::fixed(base, 4));
-  for (std::size_t i = 0; i < values.size(); ++i) table.row(ranks[i], examples::fixed(values[i], 4));
-  table.row("AURAC", examples::fixed(area, 4));
-  table.row("log-AURAC", examples::fixed(log_area, 4));
+  const auto add = [&](const std::string& name, std::vector<std::string> row) {
+    row.insert(row.begin(), name);
+    table.add(row);
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i) add(i == 0 ? "base" : std::to_string(rows[i]), cells[i]);
+  for (const auto& [name, list] : {std::pair("AURAC", &areas), std::pair("log-AURAC", &log_areas)}) {
+    std::vector<std::string> row;
+    for (const double area : *list) row.push_back(examples::fixed(area, 4));
+    add(name, row);
+  }
   std::cout << table;
-  if (!a.json.empty())
-    write_json(a.json, {{"metric", a.metric},
-                        {"ranks", std::vector<int>(ranks.begin(), ranks.end())},
-                        {"values", values},
-                        {"base", base},
-                        {"aurac", area},
-                        {"log_aurac", log_area}});
+  const auto& first = metrics.at(q.metrics[0]);
+  return {{"metric", q.metrics[0]}, {"ranks", std::vector<int>(ranks.begin(), ranks.end())}, {"values", first.at("values")},
+          {"base", first.at("base")}, {"aurac", first.at("aurac")}, {"log_aurac", first.at("log_aurac")},
+          {"documents", q.count}, {"metrics", metrics}};
+}
+
+template <class C>
+void evaluate_adapter(const Arguments& a, const std::filesystem::path& directory, const std::filesystem::path& json,
+                      const FrozenLlama<C, float>& model, const Tokenizer& tokenizer, const Questions& q) {
+  const auto adapter = LlamaAdapter<C, float>::load(directory);
+  const RankSet ranks = a.ranks.empty() ? adapter.description().train_ranks : RankSet(a.ranks);
+  std::vector<int> with_base{0};
+  with_base.insert(with_base.end(), ranks.begin(), ranks.end());
+  RankEvaluator<C, float> evaluator(model, adapter,
+                                    {.inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix,
+                                     .cache_bytes = a.cache_mib << 20U,
+                                     .chunk = a.chunk});
+  const nlohmann::json settings = settings_of(a, q, directory);
+  auto results = json.empty() ? examples::DocumentResults()
+                              : examples::DocumentResults(std::filesystem::path(json).replace_extension(".documents.jsonl"), settings);
+  const double begin = examples::steady_seconds();
+  {
+    examples::Pending pending(q.count, with_base, results);
+    measure<C>(a, q, tokenizer, evaluator, pending);
+  }
+  auto result = summary(q, ranks, results);
+  result["inference"] = a.inference;
+  if (q.task) result.update({{"task", a.task}, {"shots", q.task->shots()}});
+  result["seconds"] = examples::steady_seconds() - begin;
+  if (!json.empty()) write_json(json, result);
+}
+
+template <class C>
+void evaluate(const Arguments& a) {
+  const auto tokenizer = Tokenizer::load(a.model);
+  const Questions questions = read_questions<C>(a, tokenizer);
+  const auto model = open_llama<C, float>(a.model);
+  if (file_exists(std::filesystem::path(a.adapter) / "adapter_config.json"))
+    return evaluate_adapter<C>(a, a.adapter, a.json, model, tokenizer, questions);
+  if (!a.json.empty()) throw UsageError("--json: a sweep's results go into its runs; --name names them");
+  const auto runs = examples::list_runs(a.adapter);
+  if (runs.empty()) throw DataError(text(a.adapter, ": holds neither an adapter nor runs of a sweep"));
+  for (const examples::RunRecord& run : runs) {
+    std::cout << run.folder.string() << (run.finished ? "" : ": not finished, left out") << "\n";
+    if (run.finished) evaluate_adapter<C>(a, run.folder, run.folder / (a.name + ".json"), model, tokenizer, questions);
+  }
 }
 }  // namespace
 
@@ -101,5 +218,5 @@ int main(int argc, char** argv) {
   Arguments a;
   declare(app, a);
   return linden::examples::run_program(
-      argc, argv, app, [&] { with_configuration(a.model, [&]<class C>(C) { evaluate_adapter<C>(a); }); });
+      argc, argv, app, [&] { with_configuration<CompiledConfigurations>(a.model, [&]<class C>(C) { evaluate<C>(a); }); });
 }

@@ -3,8 +3,6 @@
 //   build/release/bin/generate --model DIR [--adapter DIR --rank R] --prompt "Once upon a time" --max-tokens 60 --greedy
 #include <linden/data/tokenizer.hpp>
 #include <linden/io/hf_config.hpp>
-#include <linden/model/llama_adapter.hpp>
-#include <linden/model/select.hpp>
 
 #include "support/cli.hpp"
 #include "support/instances.hpp"
@@ -35,13 +33,12 @@ void declare(CLI::App& app, Arguments& a) {
 template <class C>
 void generate(const Arguments& a) {
   const auto tokenizer = Tokenizer::load(a.model);
-  const auto model = load_llama<C, float>(a.model);
+  const auto model = open_llama<C, float>(a.model);
   const auto adapter = a.adapter.empty() ? LlamaAdapter<C, float>({}) : LlamaAdapter<C, float>::load(a.adapter);
   const int r = a.rank > 0 ? a.rank : adapter.description().full_rank;
-  const auto row = inference_row<float>(adapter.description(), r, Inference::prefix);
 
-  const std::vector<std::vector<std::int32_t>> prompts{tokenizer.encode(a.prompt, true)};
-  std::vector<std::int32_t> ids = prompts[0];
+  const std::vector<Prompt> prompts{{tokenizer.encode(a.prompt, true), a.adapter.empty() ? 0 : r}};
+  std::vector<std::int32_t> ids = prompts[0].ids;
   std::string shown = tokenizer.decode(ids);
   std::cout << shown << std::flush;
   GenerateOptions options{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.model)};
@@ -55,7 +52,7 @@ void generate(const Arguments& a) {
     shown = longer;
     return true;
   };
-  Generator<C, float>().run(model, adapter.factors(), {row.data(), r, 0}, prompts, options);
+  Generator<C, float>(model, adapter).run(prompts, options);
   std::cout << "\n";
 }
 }  // namespace
@@ -65,5 +62,5 @@ int main(int argc, char** argv) {
   Arguments a;
   declare(app, a);
   return linden::examples::run_program(
-      argc, argv, app, [&] { with_configuration(a.model, [&]<class C>(C) { generate<C>(a); }); });
+      argc, argv, app, [&] { with_configuration<CompiledConfigurations>(a.model, [&]<class C>(C) { generate<C>(a); }); });
 }

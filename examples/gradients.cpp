@@ -9,8 +9,6 @@
 //                 in its shape, F32 or (--double) F64
 #include <iostream>
 #include <linden/io/safetensors.hpp>
-#include <linden/model/llama_adapter.hpp>
-#include <linden/model/select.hpp>
 
 #include "support/cli.hpp"
 #include "support/instances.hpp"
@@ -53,9 +51,13 @@ class GradientFile {
   std::vector<Stored> tensors_;
 };
 
+/// Models small enough that their weights are looked at in double.
+template <class C>
+inline constexpr bool small = C::hidden <= 128;
+
 template <class C, class T>
 void compute(const Options& options) {
-  const auto model = load_llama<C, T>(options.model);
+  const auto model = open_llama<C, T>(options.model);
   auto adapter = LlamaAdapter<C, T>::load(options.adapter);
   const int R = adapter.description().full_rank;
   const Batch batch = read_token_file(options.ids, C::vocabulary, C::positions);
@@ -85,8 +87,12 @@ int main(int argc, char** argv) {
   app.add_option("--output", options.output, "safetensors file to write")->required();
   app.add_flag("--double", options.in_double, "compute and write in double precision");
   return run_program(argc, argv, app, [&] {
-    with_configuration(options.model, [&]<class C>(C) {
-      options.in_double ? compute<C, double>(options) : compute<C, float>(options);
+    with_configuration<CompiledConfigurations>(options.model, [&]<class C>(C) {
+      if (!options.in_double) return compute<C, float>(options);
+      if constexpr (small<C>)
+        compute<C, double>(options);
+      else
+        throw UsageError(text("--double: ", C::name, " has ", C::hidden, " hidden columns, double is for 128 at most"));
     });
   });
 }

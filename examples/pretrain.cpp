@@ -6,6 +6,7 @@
 #include <linden/data/bpe_trainer.hpp>
 #include <linden/data/dataset.hpp>
 #include <linden/data/word_problems.hpp>
+#include <linden/eval/exact_match.hpp>
 #include <linden/model/save_llama.hpp>
 #include <linden/train/adamw.hpp>
 #include <linden/train/sample_order.hpp>
@@ -14,6 +15,8 @@
 #include "support/instances.hpp"
 #include "support/progress.hpp"
 #include "support/table.hpp"
+
+extern template class linden::FullPass<linden::WordProblems, float>;  // examples/instances/full_pass.cpp
 
 namespace {
 using namespace linden;
@@ -82,14 +85,14 @@ void train(Model& model, const std::vector<Sample>& samples, const Options& o) {
 
 void print_scores(const Model& model, const Tokenizer& tokenizer, std::uint64_t seed) {
   const LlamaAdapter<Config, float> no_adapter(AdapterDescription{.full_rank = 1, .train_ranks = RankSet{1}});
-  const std::vector<float> row{0.0F};
-  RankEvaluator<Config, float> evaluator(model);
+  RankEvaluator<Config, float> evaluator(model, no_adapter);
+  const std::vector<int> base{0};
   examples::Table table({"kind", "answers right"});
   for (const auto kinds : {pretraining_kinds(), held_out_kinds()})
     for (const ProblemKind kind : kinds) {
       const auto unseen = examples_of({&kind, 1}, 200, seed, ProblemSplit::test);
       const double right =
-          evaluator.exact_match(no_adapter, row, unseen, tokenizer, {.max_tokens = 48, .stop = {tokenizer.eos()}});
+          exact_match(evaluator, unseen, base, tokenizer, {.max_tokens = 48, .stop = {tokenizer.eos()}})[0];
       table.row(kind_name(kind), examples::fixed(100 * right, 1) + "%");
     }
   std::cout << table;

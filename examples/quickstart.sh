@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seed=${1:-1}
 [[ $seed =~ ^[0-9]+$ ]] || { echo "examples/quickstart.sh: SEED must be a whole number, got '$seed'" >&2; exit 2; }
 
-bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev gnuplot-nox
+bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libpcre2-dev libcli11-dev gnuplot-nox
 cmake --preset release --log-level=WARNING >/dev/null
 cmake --build --preset release --parallel "$(nproc)" --target finetune evaluate problems report
 

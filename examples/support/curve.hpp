@@ -1,0 +1,49 @@
+#pragma once
+/// \file
+/// A rank-accuracy curve: of one adapter, as `evaluate --json` wrote it, or the mean over the seeds of a sweep.
+/// Units   those of the metric: fractions for accuracies, nats per target for the loss.
+/// Errors  DataError for a file that `evaluate` did not write.
+
+#include <filesystem>
+#include <limits>
+#include <linden/core/error.hpp>    // DataError, text
+#include <linden/io/json_file.hpp>  // read_json
+#include <string>
+#include <vector>
+
+namespace linden::examples {
+
+struct Curve {
+  std::string label, metric{};
+  std::vector<int> ranks{};
+  std::vector<double> values{};      ///< one a rank
+  std::vector<double> deviations{};  ///< of a mean: one a rank, NaN where there is a single seed; else empty
+  double base = 0, aurac = 0, log_aurac = 0;
+  double aurac_deviation = std::numeric_limits<double>::quiet_NaN();
+  double log_aurac_deviation = std::numeric_limits<double>::quiet_NaN();
+};
+
+[[nodiscard]] inline Curve read_curve(const std::string& label, const std::filesystem::path& file) {
+  const auto json = read_json(file);
+  Curve curve{.label = label};
+  try {
+    json.at("metric").get_to(curve.metric);
+    json.at("ranks").get_to(curve.ranks);
+    json.at("values").get_to(curve.values);
+    json.at("base").get_to(curve.base);
+    json.at("aurac").get_to(curve.aurac);
+    json.at("log_aurac").get_to(curve.log_aurac);
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(text(file.string(), ": not written by evaluate: ", error.what()));
+  }
+  if (curve.ranks.empty() || curve.ranks.size() != curve.values.size())
+    throw DataError(text(file.string(), ": ", curve.ranks.size(), " ranks but ", curve.values.size(), " values"));
+  return curve;
+}
+
+/// True when `a` is the better area (or value) of this metric: accuracies should be high, a loss low.
+[[nodiscard]] inline bool is_better(const std::string& metric, double a, double b) {
+  return metric == "loss" ? a < b : a > b;
+}
+
+}  // namespace linden::examples
