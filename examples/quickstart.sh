@@ -13,10 +13,13 @@ seed=${1:-1}
 [[ $seed =~ ^[0-9]+$ ]] || { echo "examples/quickstart.sh: SEED must be a whole number, got '$seed'" >&2; exit 2; }
 
 bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libpcre2-dev libcli11-dev gnuplot-nox
-cmake --preset release --log-level=WARNING >/dev/null
-cmake --build --preset release --parallel "$(nproc)" --target finetune evaluate problems report
+# The programs, for this one model only.
+programs=build/quickstart/programs
+cmake --preset release -B "$programs" -DLINDEN_CONFIGURATIONS=WordProblems -DLINDEN_TESTS=OFF -DLINDEN_BENCH=OFF \
+  --log-level=WARNING >/dev/null
+cmake --build "$programs" --parallel "$(nproc)" --target finetune evaluate problems report
 
-bin=build/release/bin
+bin=$programs/bin
 model=examples/demo
 out=build/quickstart/seed-$seed
 rates=(3e-3 6e-3 1.2e-2)
@@ -28,8 +31,9 @@ echo "== A problem of the kind that is learned"
 "$bin/problems" --split test --count 400 --seed 1 --output "$out/test.jsonl" >/dev/null
 
 measure() { # ADAPTER DATA JSON [INFERENCE]
-  "$bin/evaluate" --model "$model" --adapter "$1" --data "$2" --metric exact_match --max-tokens 40 --batch 100 \
-    --inference "${4:-prefix}" --json "$3" >/dev/null 2>&1
+  rm -f "${3%.json}.documents.jsonl" # of an earlier quickstart
+  "$bin/evaluate" --model "$model" --adapter "$1" --data "$2" --metric exact_match --max-tokens 40 \
+    --inference "${4:-prefix}" --json "$3" >/dev/null 2>"$3.log" || { cat "$3.log" >&2; return 1; }
 }
 
 # One method with one learning rate, on one core: the kernels give the same bits on any number.

@@ -16,12 +16,13 @@ mkdir -p "$out"
 
 measure() { # RUN INFERENCE JSON
   "$bin/evaluate" --model "$model" --adapter "$1" --data "$data/test.jsonl" --limit 100 --ranks 1,2,4,8,16 --inference "$2" \
-    --json "$3" >/dev/null 2>&1
+    --json "$3" >/dev/null 2>"$3.log" || { cat "$3.log" >&2; return 1; }
 }
 try() { # KIND RATE SEED
   local run=$out/$1-lr$2-seed$3
   "$bin/finetune" --model "$model" --data "$data/train.jsonl" --adapter "$1" --rank 16 --train-ranks 1,2,4,8,16 --lr "$2" \
-    --steps "$steps" --batch 8 --accumulate 1 --seed "$3" --output "$run" 2>/dev/null
+    --steps "$steps" --batch 8 --accumulate 1 --seed "$3" --output "$run" 2>"$run.log" ||
+    { cat "$run.log" >&2; return 1; }
   measure "$run" prefix "$run.prefix.json"
   if [[ $1 == matryoshka ]]; then measure "$run" weighted "$run.weighted.json"; fi
 }

@@ -23,7 +23,7 @@ for line in sys.stdin:
 done
 measure() { # RUN JSON [INFERENCE]
   "$bin/evaluate" --model "$model" --adapter "$1" --data "$out/test.jsonl" --max-length 96 --ranks 1,2,4,8,16 \
-    --inference "${3:-prefix}" --json "$2" >/dev/null 2>&1
+    --inference "${3:-prefix}" --json "$2" >/dev/null 2>"$2.log" || { cat "$2.log" >&2; return 1; }
 }
 for seed in $seeds; do
   curves=()
@@ -32,7 +32,7 @@ for seed in $seeds; do
     run=$out/$kind${weights:+-$weights}-$seed
     "$bin/finetune" --model "$model" --data "$out/train.jsonl" --adapter "$kind" --rank-weights "${weights:-aurac}" --rank 16 \
       --train-ranks 1,2,4,8,16 --lr "$rate" --steps 300 --batch 8 --accumulate 1 --seed "$seed" --max-length 96 --output "$run" \
-      2>/dev/null
+      2>"$run.log" || { cat "$run.log" >&2; exit 1; }
     measure "$run" "$run.json"
     curves+=(--curve "$kind${weights:+ $weights}=$run.json")
     if [[ $kind == matryoshka ]]; then
