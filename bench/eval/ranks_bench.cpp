@@ -1,7 +1,7 @@
 // What do nine ranks in one pass cost, against one rank and against nine passes?
 //   LINDEN_MODEL=DIR build/release/bin/bench/eval_ranks
 // DIR is any model the programs are compiled for; its adapter is random, of rank 256. Generation: 32 tokens after a prompt of 32.
-// Scoring: 512 tokens. `ranks` is what goes through the model together.
+// Scoring: 256 tokens. `ranks` is what goes through the model together.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -48,9 +48,9 @@ void generate(benchmark::State& state, Loaded<C>& loaded, const std::vector<int>
 template <class C>
 void score(benchmark::State& state, Loaded<C>& loaded, const std::vector<int>& ranks, bool together) {
   using Evaluator = RankEvaluator<C, float>;
-  Sample sample{some_tokens(512), some_tokens(512), 0};
+  Sample sample{some_tokens(256), some_tokens(256), 0};
   const std::vector<typename Evaluator::Document> documents{{sample}};
-  Evaluator evaluator(loaded.model, loaded.adapter, {.chunk = 512 * ranks.size()});
+  Evaluator evaluator(loaded.model, loaded.adapter, {.chunk = 256 * ranks.size()});
   for (auto _ : state) {
     if (together) benchmark::DoNotOptimize(evaluator.total(documents, ranks));
     for (std::size_t k = 0; !together && k < ranks.size(); ++k)
