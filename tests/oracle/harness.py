@@ -8,6 +8,8 @@
                                                         what `evaluate --json` wrote beside its result about the model (rank R;
                                                         0 is the model without adapter) against the harness's own run
 
+    harness.py hellaswag --data D                       writes the random rows to D/hellaswag
+
 P is tests/oracle/harness_prompts.cpp, compiled. D holds gsm8k/ and arc_challenge/ with train.jsonl and test.jsonl, and
 for `model` also the task's own folder. Every comparison prints `oracle | what | compared items | largest difference`;
 the exit status is 1 if any difference is beyond its tolerance. Needs lm_eval 0.4.9 or later, torch and transformers.
@@ -272,7 +274,7 @@ def compare_model(a):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["prompts", "scores", "tokens", "model"])
+    parser.add_argument("what", choices=["prompts", "scores", "tokens", "model", "hellaswag"])
     parser.add_argument("--program", help="harness_prompts.cpp, compiled")
     parser.add_argument("--data", required=True)
     parser.add_argument("--model", help="Hugging Face model folder")
@@ -285,10 +287,14 @@ def main():
     parser.add_argument("--tolerance", type=float, default=2e-3)
     a = parser.parse_args()
     needed = {"prompts": ["program"], "scores": ["program"], "tokens": ["program", "model"],
-              "model": ["task", "shots", "documents", "model"]}[a.what]
+              "model": ["task", "shots", "documents", "model"], "hellaswag": []}[a.what]
     for name in needed:
         if getattr(a, name) is None:
             parser.error(f"{a.what} needs --{name}")
+    if a.what == "hellaswag":
+        os.makedirs(f"{a.data}/hellaswag")
+        make_hellaswag(f"{a.data}/hellaswag")
+        return
     logging.disable(logging.WARNING)
     datasets.disable_progress_bars()
     {"prompts": compare_prompts, "scores": compare_scores, "tokens": compare_tokens, "model": compare_model}[a.what](a)

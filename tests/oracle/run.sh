@@ -63,14 +63,16 @@ done
 # adapter was merged into. At 25 shots most prompts are longer than the context.
 adapter=$shared/golden/adapter_stories260k
 "$programs/export_adapter" --model "$stories" --adapter "$adapter" --rank 4 --format merged --output "$work/merged" || exit 2
-for entry in "gsm8k 3 10" "arc_challenge 0 40" "arc_challenge 25 10"; do
+"$python" "$here/harness.py" hellaswag --data "$work" || exit 2
+for entry in "gsm8k 3 10" "arc_challenge 0 40" "arc_challenge 25 10" "hellaswag 0 20" "hellaswag 10 10"; do
   read -r task shots limit <<< "$entry"
+  [ "$task" = hellaswag ] && data=$work || data=$shared/data
   result=$work/$task-$shots
-  "$programs/evaluate" --model "$stories" --adapter "$adapter" --ranks 1,4,8 --task "$task" --task-data "$shared/data/$task" \
+  "$programs/evaluate" --model "$stories" --adapter "$adapter" --ranks 1,4,8 --task "$task" --task-data "$data/$task" \
                        --shots "$shots" --limit "$limit" --json "$result.json" > /dev/null 2>&1 || exit 2
   for rank in 0 4; do
     [ $rank -eq 0 ] && model=$stories || model=$work/merged
-    compare "harness-model-$task-$shots-rank-$rank" harness.py model --task "$task" --shots "$shots" --data "$shared/data" \
+    compare "harness-model-$task-$shots-rank-$rank" harness.py model --task "$task" --shots "$shots" --data "$data" \
             --model "$model" --documents "$result.documents.jsonl" --rank $rank --limit "$limit"
   done
 done

@@ -127,7 +127,7 @@ template <LlamaConfiguration C, Real T>
 template <LlamaConfiguration C, Real T>
 [[nodiscard]] FrozenLlama<C, T> open_llama(const std::filesystem::path& directory) {
   check_config<C>(read_hf_config(directory), directory);
-  auto checkpoint = std::make_shared<detail::OpenCheckpoint<T>>(HfWeights(directory));
+  auto checkpoint = std::make_shared<detail::OpenCheckpoint<T>>(detail::OpenCheckpoint<T>{HfWeights(directory)});
   FrozenWeights<C, T> weights;
   weights.for_each([&](const std::string& name, auto& leaf) { detail::bind_stored(leaf, name, *checkpoint); });
   if (C::tied) weights.head = weights.embedding;
