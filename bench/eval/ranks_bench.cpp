@@ -1,6 +1,6 @@
 // What do nine ranks in one pass cost, against one rank and against nine passes?
 //   LINDEN_MODEL=DIR build/release/bin/bench/eval_ranks
-// DIR is any model the programs are compiled for; its adapter is random, of rank 256. Generation: 32 tokens after a prompt of 32.
+// DIR is any model the programs are compiled for; its adapter is random, of rank 256. Generation: 32 tokens after a prompt of 8.
 // Scoring: 256 tokens. `ranks` is what goes through the model together.
 #include <benchmark/benchmark.h>
 
@@ -35,7 +35,7 @@ void generate(benchmark::State& state, Loaded<C>& loaded, const std::vector<int>
   GenerateOptions options;
   options.max_tokens = 32;
   std::vector<Prompt> prompts;
-  for (const int r : ranks) prompts.push_back({some_tokens(32), r});
+  for (const int r : ranks) prompts.push_back({some_tokens(8), r});
   Generator<C, float> generator(loaded.model, loaded.adapter);
   for (auto _ : state) {
     if (together) benchmark::DoNotOptimize(generator.run(prompts, options));
