@@ -4,9 +4,9 @@
 /// of generated ones, and the tasks of the evaluation harness. Results go to DocumentResults as they come.
 
 #include <cmath>
-#include <linden/data/answer.hpp>
 #include <linden/data/dataset.hpp>
 #include <linden/data/tokenizer.hpp>
+#include <linden/eval/exact_match.hpp>
 #include <linden/eval/gsm8k.hpp>
 #include <linden/eval/multiple_choice.hpp>
 #include <linden/eval/rank_evaluator.hpp>
@@ -61,14 +61,13 @@ void measure_scores(Evaluator& evaluator, std::span<const Sample> samples, Pendi
 template <class Evaluator>
 void measure_exact_match(Evaluator& evaluator, std::span<const Example> examples, const Tokenizer& tokenizer,
                          const GenerateOptions& generation, Pending& pending) {
-  std::vector<std::vector<std::int32_t>> prompts;
-  for (const std::size_t d : pending.documents()) prompts.push_back(tokenizer.encode(examples[d].prompt, true));
-  evaluator.generate(prompts, pending.ranks(), generation,
-                     [&](std::size_t k, std::size_t r, const std::vector<std::int32_t>& ids) {
-                       const std::string answer = tokenizer.decode(ids);
-                       const bool right = strict_match(answer, examples[pending.documents()[k]].answer);
-                       pending.add(k, r, {{"response", answer}, {"exact_match", right ? 1 : 0}});
-                     });
+  if (pending.documents().empty()) return;
+  std::vector<Example> asked;
+  for (const std::size_t d : pending.documents()) asked.push_back(examples[d]);
+  exact_match(evaluator, std::span<const Example>(asked), pending.ranks(), tokenizer, generation,
+              [&](std::size_t k, std::size_t r, const std::string& answer, bool right) {
+                pending.add(k, r, {{"response", answer}, {"exact_match", right ? 1 : 0}});
+              });
 }
 
 /// Ends generation where a stop string has appeared; looks at as many tokens as the longest has bytes, and some more.
