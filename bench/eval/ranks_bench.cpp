@@ -1,7 +1,8 @@
 // What do nine ranks in one pass cost, against one rank and against nine passes?
 //   LINDEN_MODEL=DIR build/release/bin/bench/eval_ranks
-// DIR is any model the programs are compiled for; its adapter is random, of rank 256. Generation: 32 tokens after a prompt of 8.
-// Scoring: 256 tokens. `ranks` is what goes through the model together.
+// DIR is any model the programs are compiled for; its adapter is random, of rank 256. Generation: 64 tokens after a
+// prompt of 8 (which is itself bound by arithmetic: nine ranks read it nine times). Scoring: 256 tokens. `ranks` is
+// what goes through the model together.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -33,7 +34,7 @@ std::vector<std::int32_t> some_tokens(std::size_t count) {
 template <class C>
 void generate(benchmark::State& state, Loaded<C>& loaded, const std::vector<int>& ranks, bool together) {
   GenerateOptions options;
-  options.max_tokens = 32;
+  options.max_tokens = 64;
   std::vector<Prompt> prompts;
   for (const int r : ranks) prompts.push_back({some_tokens(8), r});
   Generator<C, float> generator(loaded.model, loaded.adapter);

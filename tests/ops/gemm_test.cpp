@@ -44,9 +44,12 @@ void check_all_forms(double tolerance) {
   for (const bool ta : {false, true})
     for (const bool tb : {false, true})
       for (const bool accumulate : {false, true}) {
-        for (const long m : {1L, 3L, 8L, 11L, 47L, 48L, 97L})
+        for (const long m : {1L, 3L, 8L, 9L, 11L, 47L, 48L, 97L})
           for (const long n : {1L, 15L, 50L, 70L})
-            for (const long k : {0L, 1L, 31L, 70L}) BOOST_TEST(error_of_gemm<T>(m, n, k, ta, tb, accumulate) < tolerance);
+            for (const long k : {0L, 1L, 31L, 70L})
+              BOOST_TEST(error_of_gemm<T>(m, n, k, ta, tb, accumulate) < tolerance);
+        BOOST_TEST(error_of_gemm<T>(10, 1100, 50, ta, tb, accumulate) <
+                   tolerance);  // few rows, several panels of columns
         BOOST_TEST(error_of_gemm<T>(300, 170, 130, ta, tb, accumulate) < tolerance);  // several pieces of rows
         BOOST_TEST(error_of_gemm<T>(70, 500, 190, ta, tb, accumulate) < tolerance);   // several pieces of columns
       }
@@ -57,10 +60,13 @@ double error_of_half(long m, long n, long k, bool tb, bool accumulate) {
   Matrix<T> a(m, k, 3, 1), b(tb ? n : k, tb ? k : n, 1, 2), expected(m, n, 2, 3), c = expected;
   std::vector<bfloat16> half;
   for (T& element : b.data) element = T(float(half.emplace_back(float(element))));
-  gemm<T>(m, n, k, {a.data.data(), a.stride}, {b.data.data(), b.stride, tb}, expected.data.data(), expected.stride, accumulate);
-  gemm<T>(m, n, k, {a.data.data(), a.stride}, {nullptr, b.stride, tb, half.data()}, c.data.data(), c.stride, accumulate);
+  gemm<T>(m, n, k, {a.data.data(), a.stride}, {b.data.data(), b.stride, tb}, expected.data.data(), expected.stride,
+          accumulate);
+  gemm<T>(m, n, k, {a.data.data(), a.stride}, {nullptr, b.stride, tb, half.data()}, c.data.data(), c.stride,
+          accumulate);
   double worst = 0;
-  for (std::size_t i = 0; i < c.data.size(); ++i) worst = std::max(worst, std::abs(double(c.data[i]) - double(expected.data[i])));
+  for (std::size_t i = 0; i < c.data.size(); ++i)
+    worst = std::max(worst, std::abs(double(c.data[i]) - double(expected.data[i])));
   return worst;
 }
 }  // namespace

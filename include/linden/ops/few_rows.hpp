@@ -1,11 +1,14 @@
 #pragma once
 /// \file
-/// Products with few rows on the left, as in generation: C [m, n] = or += A [m, k] op(B). Every element of B is read once and
-/// widened in registers, nothing is packed: the speed is that of reading B. B may be stored as bfloat16.
-/// Order   each element of C is a sum over k in an order that depends on the sizes alone; threads own columns of C.
+/// Products with few rows on the left, as in generation: C [m, n] = or += A [m, k] op(B). Every element of B is read
+/// once and widened in registers, nothing is packed: the speed is that of reading B. B may be stored as bfloat16. Order
+/// each element of C is a sum over k in an order that depends on the sizes alone; threads own columns of C.
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
 #include <linden/core/element.hpp>
 #include <linden/core/parallel.hpp>
 
@@ -20,40 +23,64 @@ template <class T>
 [[gnu::always_inline]] inline Packet<T> load_packet(const T* from) {
   return Eigen::internal::ploadu<Packet<T>>(from);
 }
+template <class E, class T>
+struct LanesOf {
+  typedef E type __attribute__((vector_size(sizeof(E) * std::size_t(packet_size<T>))));
+};
+/// As many of E as a packet of T holds, as the compiler's own vector.
+template <class E, class T>
+using Lanes = typename LanesOf<E, T>::type;
+
+/// Widened in registers: a detour over memory would wait for its own stores.
 template <class T>
 [[gnu::always_inline]] inline Packet<T> load_packet(const bfloat16* from) {
-  alignas(64) T values[static_cast<std::size_t>(packet_size<T>)];
-  for (long lane = 0; lane < packet_size<T>; ++lane) values[lane] = static_cast<T>(float(from[lane]));
-  return Eigen::internal::pload<Packet<T>>(values);
+#ifdef __AVX512F__  // two instructions; GCC would make five of what follows
+  if constexpr (packet_size<T> == 16)
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16));
+#endif
+  Lanes<std::uint16_t, T> halves;
+  std::memcpy(&halves, from, sizeof(halves));
+  const auto floats = std::bit_cast<Lanes<float, T>>(__builtin_convertvector(halves, Lanes<std::uint32_t, T>) << 16);
+  return std::bit_cast<Packet<T>>(__builtin_convertvector(floats, Lanes<T, T>));
 }
 
-/// C [M, columns of a pair] = A B^T for two rows of B: dot products.
-template <int M, class T, class E>
-void dot_rows(long k, const T* a, long stride_a, const E* b0, const E* b1, T* c, long stride_c, bool two, bool accumulate) {
-  Packet<T> sum0[M], sum1[M];
-  for (int i = 0; i < M; ++i) sum0[i] = sum1[i] = Eigen::internal::pset1<Packet<T>>(T(0));
+/// Of 32 vector registers (AVX-512, NEON) about 27 can be sums; of 16, 12.
+inline constexpr int sum_registers = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 27 : 12;
+
+/// C [M, count] = or += A B^T for count <= Q rows of B: dot products. Rows beyond the last are read as the last.
+template <int M, int Q, class T, class E>
+void dot_rows(long k, const T* a, long stride_a, const E* b, long stride_b, long count, T* c, long stride_c,
+              bool accumulate) {
+  constexpr long ahead = 512;  // elements of each row asked for early: at its end, those of the next rows
+  const E* rows[Q];
+  Packet<T> sum[M][Q];
+  for (int q = 0; q < Q; ++q) rows[q] = b + std::min<long>(q, count - 1) * stride_b;
+  for (int i = 0; i < M; ++i)
+    for (int q = 0; q < Q; ++q) sum[i][q] = Eigen::internal::pset1<Packet<T>>(T(0));
   long l = 0;
   for (; l + packet_size<T> <= k; l += packet_size<T>) {
-    const Packet<T> x0 = load_packet<T>(b0 + l), x1 = load_packet<T>(b1 + l);
+    Packet<T> x[Q];
+    const long early = l + ahead < k ? l + ahead : l + ahead - k + Q * stride_b;
+    for (int q = 0; q < Q; ++q) {
+      x[q] = load_packet<T>(rows[q] + l);
+      __builtin_prefetch(rows[q] + early, 0, 2);
+    }
     for (int i = 0; i < M; ++i) {
       const Packet<T> y = load_packet<T>(a + i * stride_a + l);
-      sum0[i] = Eigen::internal::pmadd(y, x0, sum0[i]);
-      sum1[i] = Eigen::internal::pmadd(y, x1, sum1[i]);
+      for (int q = 0; q < Q; ++q) sum[i][q] = Eigen::internal::pmadd(y, x[q], sum[i][q]);
     }
   }
-  for (int i = 0; i < M; ++i) {
-    T first = Eigen::internal::predux(sum0[i]), second = Eigen::internal::predux(sum1[i]);
-    for (long r = l; r < k; ++r) {
-      first += a[i * stride_a + r] * static_cast<T>(b0[r]);
-      second += a[i * stride_a + r] * static_cast<T>(b1[r]);
+  for (int i = 0; i < M; ++i)
+    for (int q = 0; q < Q && q < count; ++q) {
+      T total = Eigen::internal::predux(sum[i][q]);
+      for (long r = l; r < k; ++r) total += a[i * stride_a + r] * static_cast<T>(rows[q][r]);
+      T& to = c[i * stride_c + q];
+      to = accumulate ? to + total : total;
     }
-    T* const to = c + i * stride_c;
-    to[0] = accumulate ? to[0] + first : first;
-    if (two) to[1] = accumulate ? to[1] + second : second;
-  }
 }
 
-/// C [M, 2 packets] = A B for some columns of B: multiples of rows.
+/// C [M, 2 packets] = or += A B for some columns of B: multiples of rows.
 template <int M, class T, class E>
 void add_rows(long k, const T* a, long stride_a, const E* b, long stride_b, T* c, long stride_c, bool accumulate) {
   constexpr long P = packet_size<T>;
@@ -73,51 +100,60 @@ void add_rows(long k, const T* a, long stride_a, const E* b, long stride_b, T* c
     for (int q = 0; q < 2; ++q) Eigen::internal::pstoreu(c + i * stride_c + q * P, sum[i][q]);
 }
 
-/// Calls body.operator()<rows>(first row) for blocks of 8, 4, 2 and 1 rows that cover m.
+/// Calls body.operator()<rows>(first row) for blocks of 9, 8, 4, 2 and 1 rows that cover m. Nine: the ranks 1, 2, 4 ...
+/// 256.
 template <class Body>
 void for_row_blocks(long m, Body&& body) {
   long i = 0;
-  for (; i + 8 <= m; i += 8) body.template operator()<8>(i);
+  for (; i + 9 <= m; i += 9) body.template operator()<9>(i);
+  if (i + 8 <= m) body.template operator()<8>(i), i += 8;
   if (i + 4 <= m) body.template operator()<4>(i), i += 4;
   if (i + 2 <= m) body.template operator()<2>(i), i += 2;
   if (i < m) body.template operator()<1>(i);
 }
 
-/// C = or += A B^T, B [n, k].
+/// C = or += A B^T, B [n, k]. A unit of rows of B stays in the cache while every block of rows of A meets it.
 template <class T, class E>
-void few_rows_transposed(long m, long n, long k, const T* a, long stride_a, const E* b, long stride_b, T* c, long stride_c,
-                         bool accumulate) {
-  parallel_for((n + 1) / 2, 2 * m * k, [&](long first, long last) {
-    for (long pair = first; pair < last; ++pair) {
-      const long j = 2 * pair;
-      const bool two = j + 1 < n;
-      const E* const b0 = b + j * stride_b;
+void few_rows_transposed(long m, long n, long k, const T* a, long stride_a, const E* b, long stride_b, T* c,
+                         long stride_c, bool accumulate) {
+  constexpr long unit = 12;  // a multiple of every Q
+  parallel_for((n + unit - 1) / unit, unit * m * k, [&](long first, long last) {
+    for (long begin = first * unit; begin < std::min(last * unit, n); begin += unit)
       for_row_blocks(m, [&]<int M>(long i) {
-        dot_rows<M, T>(k, a + i * stride_a, stride_a, b0, two ? b0 + stride_b : b0, c + i * stride_c + j, stride_c, two, accumulate);
+        constexpr int Q = std::clamp(sum_registers / M, 1, 4);
+        for (long j = begin; j < std::min(begin + unit, n); j += Q)
+          dot_rows<M, Q, T>(k, a + i * stride_a, stride_a, b + j * stride_b, stride_b, n - j, c + i * stride_c + j,
+                            stride_c, accumulate);
       });
-    }
   });
 }
 
-/// C = or += A B, B [k, n].
+/// One row of C = or += A B for fewer columns than add_rows takes.
+template <class T, class E>
+void add_columns(long n, long k, const T* a, const E* b, long stride_b, T* c, bool accumulate) {
+  if (!accumulate) std::fill_n(c, n, T(0));
+  for (long l = 0; l < k; ++l)
+    for (long j = 0; j < n; ++j) c[j] += a[l] * static_cast<T>(b[l * stride_b + j]);
+}
+
+/// C = or += A B, B [k, n]. Some rows of B at a time, along the columns: so that memory is read in a few long streams.
 template <class T, class E>
 void few_rows_plain(long m, long n, long k, const T* a, long stride_a, const E* b, long stride_b, T* c, long stride_c,
                     bool accumulate) {
-  constexpr long width = 2 * packet_size<T>;
-  const long blocks = n / width;
-  parallel_for(blocks + 1, width * m * k, [&](long first, long last) {
-    for (long block = first; block < std::min(last, blocks); ++block)
-      for_row_blocks(m, [&]<int M>(long i) {
-        add_rows<M, T>(k, a + i * stride_a, stride_a, b + block * width, stride_b, c + i * stride_c + block * width, stride_c,
-                       accumulate);
-      });
-    if (last <= blocks) return;
-    for (long i = 0; i < m; ++i)  // the columns that fill no block
-      for (long j = blocks * width; j < n; ++j) {
-        T sum = accumulate ? c[i * stride_c + j] : T(0);
-        for (long l = 0; l < k; ++l) sum += a[i * stride_a + l] * static_cast<T>(b[l * stride_b + j]);
-        c[i * stride_c + j] = sum;
-      }
+  constexpr long width = 2 * packet_size<T>, streams = 16;
+  const long panel = std::clamp(n / 4 / width, 1L, 512 / width) * width;  // long, yet several even of a narrow B
+  parallel_for((n + panel - 1) / panel, panel * m * k, [&](long first, long last) {
+    const long end = std::min(last * panel, n), whole = end / width * width;
+    long done = 0;
+    do {  // once even without a row of B: C may have to become zero
+      for (long j = first * panel; j < whole; j += width)
+        for_row_blocks(m, [&]<int M>(long i) {
+          add_rows<M, T>(std::min(streams, k - done), a + i * stride_a + done, stride_a, b + done * stride_b + j,
+                         stride_b, c + i * stride_c + j, stride_c, accumulate || done > 0);
+        });
+    } while ((done += streams) < k);
+    for (long i = 0; i < m; ++i)
+      add_columns(end - whole, k, a + i * stride_a, b + whole, stride_b, c + i * stride_c + whole, accumulate);
   });
 }
 
