@@ -64,7 +64,7 @@ skipped_before_summary() {
     { print; fflush() }
     END {
       command = "sed -n \"s/.*Test [a-z]* \\\"\\(.*\\)\\\" is skipped.*SKIPPED: /SKIPPED \\1: /p\" " \
-                "build/release/Testing/Temporary/LastTest.log | sort -u"
+                "build/tests/Testing/Temporary/LastTest.log | sort -u"
       while ((command | getline line) > 0) print line
       printf "%s", held
     }'
@@ -80,5 +80,5 @@ if ! $quick; then
 fi
 
 heading "release: everything"
-build release all
-ctest --preset release --parallel 2 | skipped_before_summary
+build tests all
+ctest --preset tests --parallel 2 | skipped_before_summary

@@ -1,10 +1,8 @@
-#define main evaluate_main  // the program itself, to be called with command lines
-#include "evaluate.cpp"
-#undef main
 #define BOOST_TEST_MODULE evaluate
 #include <boost/test/unit_test.hpp>
+#include <linden/model/llama_adapter.hpp>
 
-#include "examples/run_main.hpp"
+#include "examples/run_program.hpp"
 #include "io/temporary_folder.hpp"
 #include "support/golden.hpp"
 
@@ -42,10 +40,11 @@ struct Folder : TemporaryFolder {
   static std::string text_row(const json& row) { return row.dump() + "\n"; }
 
   [[nodiscard]] Ended run(const std::vector<std::string>& more, bool with_json = true) const {
-    std::vector<std::string> words{"evaluate", "--model", (shared_folder() / "models/stories260K").string(), "--adapter", adapter};
+    std::vector<std::string> words{"evaluate", "--model", (shared_folder() / "models/stories260K").string(),
+                                   "--adapter", adapter};
     if (with_json) words.insert(words.end(), {"--json", result});
     words.insert(words.end(), more.begin(), more.end());
-    return run_main(evaluate_main, words);
+    return run_program(words);
   }
   [[nodiscard]] json found() const { return json::parse(content_of(result)); }
   [[nodiscard]] std::vector<json> lines() const {
@@ -58,7 +57,8 @@ struct Folder : TemporaryFolder {
 }  // namespace
 
 BOOST_FIXTURE_TEST_CASE(a_choice_task_at_every_rank, Folder, *here) {
-  const Ended ended = run({"--task", "arc_challenge", "--task-data", path() / "arc", "--shots", "2", "--ranks", "1,2,4"});
+  const Ended ended =
+      run({"--task", "arc_challenge", "--task-data", path() / "arc", "--shots", "2", "--ranks", "1,2,4"});
   BOOST_REQUIRE_MESSAGE(ended.status == 0, ended.err);
   const json summary = found();
   BOOST_TEST(summary.at("metric") == "acc");
@@ -81,7 +81,8 @@ BOOST_FIXTURE_TEST_CASE(a_choice_task_at_every_rank, Folder, *here) {
 }
 
 BOOST_FIXTURE_TEST_CASE(an_interrupted_evaluation_continues, Folder, *here) {
-  const std::vector<std::string> task{"--task", "gsm8k", "--task-data", path() / "gsm8k", "--shots", "1", "--max-tokens", "6"};
+  const std::vector<std::string> task{"--task",  "gsm8k", "--task-data",  path() / "gsm8k",
+                                      "--shots", "1",     "--max-tokens", "6"};
   BOOST_REQUIRE(run(task).status == 0);
   const json whole = found();
   const auto all = lines();
@@ -102,7 +103,8 @@ BOOST_FIXTURE_TEST_CASE(an_interrupted_evaluation_continues, Folder, *here) {
 }
 
 BOOST_FIXTURE_TEST_CASE(losses_are_means_over_tokens, Folder, *here) {
-  const std::string rows = text_row({{"text", "Once upon a time there was a girl."}}) + text_row({{"text", "The end."}});
+  const std::string rows =
+      text_row({{"text", "Once upon a time there was a girl."}}) + text_row({{"text", "The end."}});
   const auto data = file("data.jsonl", rows);
   BOOST_REQUIRE(run({"--data", data, "--metric", "loss"}).status == 0);
   double loss = 0, targets = 0;

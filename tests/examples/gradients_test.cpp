@@ -1,10 +1,8 @@
-#define main gradients_main  // the program itself, to be called with command lines
-#include "gradients.cpp"
-#undef main
 #define BOOST_TEST_MODULE gradients
 #include <boost/test/unit_test.hpp>
+#include <linden/io/safetensors.hpp>
 
-#include "io/temporary_folder.hpp"
+#include "examples/run_program.hpp"
 #include "support/golden.hpp"
 
 namespace {
@@ -17,14 +15,9 @@ nlohmann::json golden_adapter_cases() {
   return nlohmann::json::parse(file);
 }
 
-struct Outcome {
-  int status;
-  std::string err;
-};
-
 /// The program on the golden model and adapter.
-Outcome run(const TemporaryFolder& folder, const std::string& ids, const std::string& p,
-            std::vector<std::string> more = {}) {
+Ended run(const TemporaryFolder& folder, const std::string& ids, const std::string& p,
+          std::vector<std::string> more = {}) {
   std::vector<std::string> words{"gradients",
                                  "--model",
                                  (shared_folder() / "models/stories260K").string(),
@@ -37,15 +30,7 @@ Outcome run(const TemporaryFolder& folder, const std::string& ids, const std::st
                                  "--output",
                                  (folder.path() / "out.safetensors").string()};
   words.insert(words.end(), more.begin(), more.end());
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  std::ostringstream err, out;
-  auto* const old_err = std::cerr.rdbuf(err.rdbuf());
-  auto* const old_out = std::cout.rdbuf(out.rdbuf());
-  const int status = gradients_main(static_cast<int>(argv.size()), argv.data());
-  std::cerr.rdbuf(old_err);
-  std::cout.rdbuf(old_out);
-  return {status, err.str()};
+  return run_program(words);
 }
 
 std::string golden_ids() {
@@ -61,8 +46,8 @@ std::string golden_ids() {
 void check_golden(const std::vector<std::string>& more, linden::Dtype dtype, double loss_tolerance, double tolerance) {
   const TemporaryFolder folder;
   const auto c = golden_adapter_cases().at("train_cases").at(0);
-  const Outcome outcome = run(folder, golden_ids(), nlohmann::json({{"p", c.at("p")}}).dump(), more);
-  BOOST_REQUIRE_MESSAGE(outcome.status == 0, outcome.err);
+  const Ended ended = run(folder, golden_ids(), nlohmann::json({{"p", c.at("p")}}).dump(), more);
+  BOOST_REQUIRE_MESSAGE(ended.status == 0, ended.err);
   const linden::SafeTensors found(folder.path() / "out.safetensors");
   const linden::SafeTensors expected(shared_folder() / "golden/stories260k_adapter_grads.safetensors");
   BOOST_REQUIRE_EQUAL(found.names().size(), expected.names().size() + 1);
@@ -87,9 +72,9 @@ void check_golden(const std::vector<std::string>& more, linden::Dtype dtype, dou
 
 void expect_error(int status, const std::string& ids, const std::string& p, const std::string& message) {
   const TemporaryFolder folder;
-  const Outcome outcome = run(folder, ids, p);
-  BOOST_TEST(outcome.status == status);
-  BOOST_TEST(outcome.err.find(message) != std::string::npos, "'" << outcome.err << "' lacks '" << message << "'");
+  const Ended ended = run(folder, ids, p);
+  BOOST_TEST(ended.status == status);
+  BOOST_TEST(ended.err.find(message) != std::string::npos, "'" << ended.err << "' lacks '" << message << "'");
   BOOST_TEST(!std::filesystem::exists(folder.path() / "out.safetensors"));
 }
 
@@ -132,12 +117,7 @@ BOOST_AUTO_TEST_CASE(bad_weighting_files_are_refused, *here) {
 }
 
 BOOST_AUTO_TEST_CASE(incomplete_command_lines_are_refused) {
-  std::string program = "gradients";
-  std::array<char*, 1> argv{program.data()};
-  std::ostringstream err;
-  auto* const old = std::cerr.rdbuf(err.rdbuf());
-  const int status = gradients_main(1, argv.data());
-  std::cerr.rdbuf(old);
-  BOOST_TEST(status == 2);
-  BOOST_TEST(err.str().find("gradients: --model is required") != std::string::npos, err.str());
+  const Ended ended = run_program({"gradients"});
+  BOOST_TEST(ended.status == 2);
+  BOOST_TEST(ended.err.find("gradients: --model is required") != std::string::npos, ended.err);
 }

@@ -1,11 +1,10 @@
-#define main report_main  // the program itself, to be called with command lines
-#include "report.cpp"
-#undef main
 #define BOOST_TEST_MODULE report
 #include <boost/test/unit_test.hpp>
+#include <linden/io/json_file.hpp>
 
-#include "examples/run_main.hpp"
+#include "examples/run_program.hpp"
 #include "io/temporary_folder.hpp"
+#include "support/sweep.hpp"
 
 namespace {
 using namespace linden::test;
@@ -13,7 +12,7 @@ using nlohmann::json;
 
 Ended run(std::vector<std::string> words) {
   words.insert(words.begin(), "report");
-  return run_main(report_main, words);
+  return run_program(words);
 }
 
 std::string evaluation(double at_1, double at_2, const std::string& metric = "exact_match") {
