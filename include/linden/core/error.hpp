@@ -29,6 +29,11 @@ struct UsageError : Error {
   using Error::Error;
 };
 
+/// A device, its driver or its memory failed: names what was asked of it and what it answered.
+struct DeviceError : Error {
+  using Error::Error;
+};
+
 /// The arguments streamed one after the other into a string: `text("rank ", r, " of ", R)`.
 template <class... Parts>
 [[nodiscard]] std::string text(const Parts&... parts) {

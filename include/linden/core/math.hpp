@@ -14,7 +14,7 @@
 namespace linden::math {
 
 /// e^x without a branch or a library call.
-[[gnu::always_inline]] inline float exp(float x) {
+[[gnu::always_inline]] constexpr float exp(float x) {
   constexpr float lowest = -87.336F, highest = 88.722F;
   const float bounded = x > lowest ? (x < highest ? x : highest) : lowest;  // NaN is bounded too
   const float shifted = bounded * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the integer part sits in the low bits
@@ -39,12 +39,12 @@ inline double exp(double x) { return std::exp(x); }
 
 /// 1 / (1 + e^-x).
 template <class T>
-[[gnu::always_inline]] inline T sigmoid(T x) {
+[[gnu::always_inline]] constexpr T sigmoid(T x) {
   return T(1) / (T(1) + exp(-x));
 }
 
 /// Hyperbolic tangent: within 10 units in the last place. Near 0, where 2 sigmoid(2x) - 1 would cancel, its series.
-[[gnu::always_inline]] inline float tanh(float x) {
+[[gnu::always_inline]] constexpr float tanh(float x) {
   const float s = x * x;
   const float series = x + x * s * (-0.33333334F + s * (0.13333334F + s * (-0.053968254F + s * 0.021869488F)));
   const float far = 2.0F * sigmoid(2.0F * x) - 1.0F;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <linden/core/shape.hpp>
+#include <linden/graph/memory.hpp>
 #include <linden/graph/op.hpp>
 #include <utility>
 
@@ -81,6 +82,19 @@ struct Graph {
 
   [[nodiscard]] constexpr const Node& operator[](int id) const { return nodes[static_cast<std::size_t>(id)]; }
   [[nodiscard]] constexpr const Node& operator[](Value v) const { return (*this)[v.id]; }
+
+  /// Whether a node's values are float also where elements are narrower.
+  [[nodiscard]] constexpr bool wide(int id) const {
+    const Node& n = (*this)[id];
+    const bool further = n.op == &descriptor<Result>;
+    const Descriptor& op = further ? *(*this)[n.inputs[0]].op : *n.op;
+    return (op.wide_results >> (further ? static_cast<unsigned>(n.attributes[0]) : 0U) & 1U) != 0;
+  }
+  /// The buffer a node needs, in elements: what is wide counts twice, so that floats fit where elements have half their size.
+  [[nodiscard]] constexpr Extent extent(int id) const {
+    const Node& n = (*this)[id];
+    return Extent::of(n.rows, n.columns, wide(id) ? 2 : 1);
+  }
 
  private:
   constexpr int append(const Node& node) {

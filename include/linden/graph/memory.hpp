@@ -18,8 +18,9 @@ struct Extent {
 
   static constexpr long granule = 16;  ///< elements: buffers start on cache lines
 
-  static constexpr Extent of(long row_count, long column_count) {
-    Extent e{.columns = 1};
+  /// For `times` matrices of these extents.
+  static constexpr Extent of(long row_count, long column_count, long times = 1) {
+    Extent e{.columns = times};
     for (const long extent : {row_count, column_count}) {
       if (extent > 0)
         e.columns *= extent;

@@ -7,7 +7,7 @@
 ///     struct Square {
 ///       static constexpr const char* name = "square";
 ///       static constexpr int arity = 1;
-///       template <class T> static T element(T x) { return x * x; }            // elementwise: fuses with its neighbours
+///       template <class T> static constexpr T element(T x) { return x * x; }  // elementwise: fuses with its neighbours
 ///       static constexpr void vjp(Vjp& v) {                                   // dL/dx from dL/dy, in symbols
 ///         v.gradient(0, symbolic::hadamard(v.upstream(), symbolic::scale(2.0, v.input(0))));
 ///       }
@@ -17,7 +17,7 @@
 /// Optional members (all static constexpr): `bool commutative`, `bool accumulates` (its kernel honours
 /// `Result::accumulate`), `bool cheap` (a recompute policy may run it again in the backward pass), `bool flat` (its derivative
 /// is zero wherever it exists, so no gradient flows through it), `unsigned reads_stored` (bit k: its kernel also takes input k
-/// as bfloat16, in `Operand::half`).
+/// as bfloat16, in `Operand::half`), `unsigned wide_results` (bit k: result k is float also where elements are narrower).
 /// An operation that is not flat and has no `vjp` runs, but a gradient through it does not compile.
 
 #include <array>
@@ -37,11 +37,12 @@ struct Operand {
   T* data = nullptr;                  ///< null: a result nobody asked for
   const std::int32_t* ids = nullptr;  ///< set instead of data for inputs of ids
   const bfloat16* half = nullptr;     ///< set instead of data for inputs that are stored as bfloat16
+  float* wide = nullptr;              ///< set instead of data for what is stored as float although T is narrower
   long rows = 0, columns = 0;
   long stride = 0;          ///< elements from row to row; 0 repeats one row
   bool accumulate = false;  ///< results only: add to what is there instead of overwriting
 
-  [[nodiscard]] T* row(long index) const { return data + index * stride; }
+  [[nodiscard]] constexpr T* row(long index) const { return data + index * stride; }
 };
 
 /// What a kernel is called with.
@@ -61,6 +62,7 @@ struct Descriptor {
   std::uint32_t hash = 0;
   bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;
   unsigned reads_stored = 0;    ///< bit k: input k may be stored as bfloat16
+  unsigned wide_results = 0;    ///< bit k: result k is at least float
   bool differentiable = false;  ///< has a vjp
   void (*vjp)(Vjp&) = nullptr;
 };
@@ -78,6 +80,10 @@ constexpr std::uint32_t hash_of(const char* name) {
 template <class Op>
 struct OperationDoor;
 
+/// An operation on single elements. (Asked by calling it: nvcc answers false where the address of a template is taken.)
+template <class Op>
+concept has_element = requires(float x) { Op::element(x); } || requires(float x) { Op::element(x, x); };
+
 template <class Op>
 constexpr Descriptor describe() {
   static_assert(sizeof(OperationDoor<Op>) > 0);  // from now on operation_of finds Op
@@ -92,7 +98,8 @@ constexpr Descriptor describe() {
   if constexpr (requires { Op::cheap; }) d.cheap = Op::cheap;
   if constexpr (requires { Op::flat; }) d.flat = Op::flat;
   if constexpr (requires { Op::reads_stored; }) d.reads_stored = Op::reads_stored;
-  if constexpr (requires { &Op::template element<float>; }) d.elementwise = d.cheap = d.accumulates = true;
+  if constexpr (requires { Op::wide_results; }) d.wide_results = Op::wide_results;
+  if constexpr (has_element<Op>) d.elementwise = d.cheap = d.accumulates = true;
   return d;
 }
 

@@ -274,7 +274,7 @@ struct Planner {
       for (int i = 0; i < graph().size; ++i) {
         if (born[at(i)] != s || !needs_buffer(i)) continue;
         Location& location = plan.locations[at(i)];
-        location.extent = Extent::of(graph()[i].rows, graph()[i].columns);
+        location.extent = graph().extent(i);
         const int donor = in_place_of(i, s);
         location.offset = donor >= 0 ? plan.locations[at(donor)].offset : memory.place(location.extent, s, dies[at(i)]);
         if (donor >= 0) memory.extend(location.extent, location.offset, s, dies[at(i)]);
@@ -302,8 +302,8 @@ struct Planner {
       passed = true;
       for_each_read(graph(), plan.locations, root, [&](int read) {
         const int b = buffer(read);
-        if (plan.locations[at(b)].place == Place::workspace && same_shape(read, i) && dies[at(b)] == s && born[at(b)] < s &&
-            !taken_in_place(b, i, step))
+        if (plan.locations[at(b)].place == Place::workspace && same_shape(read, i) && !graph().wide(b) && dies[at(b)] == s &&
+            born[at(b)] < s && !taken_in_place(b, i, step))
           donor = b;
       });
     }

@@ -77,13 +77,34 @@ constexpr Kept choose_kept(const Program& p, Keep policy) {
     available[at] = rebuilt || read[at];
     kept.nodes[at] = read[at] && (policy == Keep::everything || !rebuilt);
     if (!kept.nodes[at]) continue;
-    const Extent extent = Extent::of(n.rows, n.columns);
+    const Extent extent = p.graph.extent(i);
     Extent& pool = kept.pools.pool(extent);
     kept.locations[at] = {.place = Place::saved, .extent = extent, .offset = pool.columns};
     pool.columns += extent.columns;
   }
   return kept;
 }
+
+constexpr PlanRequest forward_request(const Kept& kept) {
+  PlanRequest request{.first_result = 0, .result_count = 1};
+  request.kept = kept.nodes;
+  request.saved = kept.locations;
+  return request;
+}
+constexpr PlanRequest backward_request(const Program& p, const Kept& kept) {
+  PlanRequest request{.first_result = 1, .result_count = p.result_count - 1, .anchor = p.results[0] + 1};
+  request.given = kept.nodes;
+  request.saved = kept.locations;
+  return request;
+}
+
+template <class Function, Keep Policy>
+inline constexpr Kept kept_of = choose_kept(program<Function>, Policy);
+template <class Function, Keep Policy>
+inline constexpr Plan forward_plan_of = make_plan(program<Function>, forward_request(kept_of<Function, Policy>));
+template <class Function, Keep Policy>
+inline constexpr Plan backward_plan_of = make_plan(program<Function>,
+                                                   backward_request(program<Function>, kept_of<Function, Policy>));
 
 }  // namespace detail
 
@@ -95,22 +116,9 @@ struct Pullback {
   using output = result_of<F>;
   using gradients = std::tuple_element_t<1, result_of<function>>;
   static constexpr const Program& traced = program<function>;
-  static constexpr detail::Kept kept = detail::choose_kept(traced, Policy);
-
-  static constexpr PlanRequest forward_request() {
-    PlanRequest request{.first_result = 0, .result_count = 1};
-    request.kept = kept.nodes;
-    request.saved = kept.locations;
-    return request;
-  }
-  static constexpr PlanRequest backward_request() {
-    PlanRequest request{.first_result = 1, .result_count = traced.result_count - 1, .anchor = traced.results[0] + 1};
-    request.given = kept.nodes;
-    request.saved = kept.locations;
-    return request;
-  }
-  static constexpr Plan forward_plan = make_plan(traced, forward_request());
-  static constexpr Plan backward_plan = make_plan(traced, backward_request());
+  static constexpr const detail::Kept& kept = detail::kept_of<function, Policy>;
+  static constexpr const Plan& forward_plan = detail::forward_plan_of<function, Policy>;
+  static constexpr const Plan& backward_plan = detail::backward_plan_of<function, Policy>;
 };
 
 /// f, forward and backward apart; gradients of arguments `Wrt...` (all trainable ones if none are given).

@@ -30,7 +30,7 @@ struct Add {
   static constexpr int arity = 2;
   static constexpr bool commutative = true;
   template <class T>
-  static T element(T a, T b) {
+  static constexpr T element(T a, T b) {
     return a + b;
   }
   static constexpr void vjp(Vjp& v) {
@@ -44,7 +44,7 @@ struct Expand {
   static constexpr const char* name = "expand";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T a) {
+  static constexpr T element(T a) {
     return a;
   }
   static constexpr void vjp(Vjp& v) { v.gradient(0, v.upstream()); }

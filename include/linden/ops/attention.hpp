@@ -131,6 +131,7 @@ struct AttentionBackward {
 struct Attention {
   static constexpr const char* name = "attention";
   static constexpr int arity = 4;
+  static constexpr unsigned wide_results = 0b10;
 
   template <class T>
   static void cpu(const Call<T>& call) {

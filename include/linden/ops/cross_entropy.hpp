@@ -62,6 +62,7 @@ std::array<T, 2> exponentials(T* row, long n) {
 struct HeadCrossEntropy {
   static constexpr const char* name = "head_cross_entropy";
   static constexpr int arity = 4;
+  static constexpr unsigned wide_results = 0b1001;
   static constexpr unsigned reads_stored = 0b10;
 
   template <class T>
@@ -124,6 +125,7 @@ struct HeadCrossEntropy {
 struct HeadScores {
   static constexpr const char* name = "head_scores";
   static constexpr int arity = 3;
+  static constexpr unsigned wide_results = 0b11;
   static constexpr unsigned reads_stored = 0b10;
 
   template <class T>

@@ -15,7 +15,7 @@ struct Subtract {
   static constexpr const char* name = "subtract";
   static constexpr int arity = 2;
   template <class T>
-  static T element(T a, T b) {
+  static constexpr T element(T a, T b) {
     return a - b;
   }
   static constexpr void vjp(Vjp& v);
@@ -27,7 +27,7 @@ struct Hadamard {
   static constexpr int arity = 2;
   static constexpr bool commutative = true;
   template <class T>
-  static T element(T a, T b) {
+  static constexpr T element(T a, T b) {
     return a * b;
   }
   static constexpr void vjp(Vjp& v);
@@ -37,7 +37,7 @@ struct Divide {
   static constexpr const char* name = "divide";
   static constexpr int arity = 2;
   template <class T>
-  static T element(T a, T b) {
+  static constexpr T element(T a, T b) {
     return a / b;
   }
   static constexpr void vjp(Vjp& v);
@@ -47,7 +47,7 @@ struct Exp {
   static constexpr const char* name = "exp";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return math::exp(x);
   }
   static constexpr void vjp(Vjp& v);
@@ -57,7 +57,7 @@ struct Log {
   static constexpr const char* name = "log";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return std::log(x);
   }
   static constexpr void vjp(Vjp& v);
@@ -67,7 +67,7 @@ struct Sqrt {
   static constexpr const char* name = "sqrt";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return std::sqrt(x);
   }
   static constexpr void vjp(Vjp& v);
@@ -77,7 +77,7 @@ struct Tanh {
   static constexpr const char* name = "tanh";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return math::tanh(x);
   }
   static constexpr void vjp(Vjp& v);
@@ -87,7 +87,7 @@ struct Sigmoid {
   static constexpr const char* name = "sigmoid";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return math::sigmoid(x);
   }
   static constexpr void vjp(Vjp& v);
@@ -98,7 +98,7 @@ struct Relu {
   static constexpr const char* name = "relu";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return x > T(0) ? x : T(0);
   }
   static constexpr void vjp(Vjp& v);
@@ -111,7 +111,7 @@ struct Equal {
   static constexpr bool flat = true;
   static constexpr bool commutative = true;
   template <class T>
-  static T element(T a, T b) {
+  static constexpr T element(T a, T b) {
     return a == b ? T(1) : T(0);
   }
 };
@@ -122,7 +122,7 @@ struct Positive {
   static constexpr int arity = 1;
   static constexpr bool flat = true;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return x > T(0) ? T(1) : T(0);
   }
 };
@@ -132,7 +132,7 @@ struct Silu {
   static constexpr const char* name = "silu";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     return x * math::sigmoid(x);
   }
   static constexpr void vjp(Vjp& v);
@@ -143,7 +143,7 @@ struct SiluDerivative {
   static constexpr const char* name = "silu_derivative";
   static constexpr int arity = 1;
   template <class T>
-  static T element(T x) {
+  static constexpr T element(T x) {
     const T s = math::sigmoid(x);
     return s * (T(1) + x * (T(1) - s));
   }

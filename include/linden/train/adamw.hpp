@@ -26,6 +26,29 @@ struct AdamWOptions {
   double weight_decay = 0;  ///< decoupled: param shrinks by learning_rate * weight_decay a step
 };
 
+/// What one step multiplies by, in T; `step` counts from 1.
+template <Real T>
+struct AdamWStep {
+  T beta1, beta2;
+  T new1, new2;  ///< 1 - beta1, 1 - beta2
+  T epsilon;
+  T decay;            ///< 1 - learning_rate * weight_decay
+  T rate;             ///< learning_rate / (1 - beta1^step)
+  T root_correction;  ///< 1 / sqrt(1 - beta2^step)
+
+  AdamWStep(std::size_t step, double learning_rate, const AdamWOptions& options)
+      : beta1(static_cast<T>(options.beta1)),
+        beta2(static_cast<T>(options.beta2)),
+        new1(static_cast<T>(1.0 - options.beta1)),
+        new2(static_cast<T>(1.0 - options.beta2)),
+        epsilon(static_cast<T>(options.epsilon)),
+        decay(static_cast<T>(1.0 - learning_rate * options.weight_decay)),
+        rate(static_cast<T>(learning_rate / (1.0 - std::pow(options.beta1, static_cast<double>(step))))),
+        root_correction(static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, static_cast<double>(step))))) {
+    if (step == 0) throw UsageError("linden: AdamW's step 0; steps count from 1");
+  }
+};
+
 namespace detail {
 
 inline constexpr std::size_t norm_chunks = 256;
@@ -91,26 +114,16 @@ void adamw_step(std::span<T> param, std::type_identity_t<std::span<const T>> gra
   if (grad.size() != n || m.size() != n || v.size() != n)
     throw ShapeError(text("adamw_step(param, grad, m, v): lengths ", n, ", ", grad.size(), ", ", m.size(), ", ",
                           v.size(), " must match in size"));
-  if (step == 0) throw UsageError("adamw_step: step 0; steps count from 1");
-
-  const auto t = static_cast<double>(step);
-  const auto beta1 = static_cast<T>(options.beta1);
-  const auto beta2 = static_cast<T>(options.beta2);
-  const auto new1 = static_cast<T>(1.0 - options.beta1);
-  const auto new2 = static_cast<T>(1.0 - options.beta2);
-  const auto epsilon = static_cast<T>(options.epsilon);
+  const AdamWStep<T> s(step, learning_rate, options);
   const auto factor = static_cast<T>(gradient_factor);
-  const auto decay = static_cast<T>(1.0 - learning_rate * options.weight_decay);
-  const auto rate = static_cast<T>(learning_rate / (1.0 - std::pow(options.beta1, t)));
-  const auto root_correction = static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, t)));
 #ifdef _OPENMP
 #pragma omp parallel for if (n >= detail::adamw_parallel_from)
 #endif
   for (std::size_t i = 0; i < n; ++i) {
     const T g = factor * grad[i];
-    m[i] = beta1 * m[i] + new1 * g;
-    v[i] = beta2 * v[i] + new2 * g * g;
-    param[i] = decay * param[i] - rate * m[i] / (std::sqrt(v[i]) * root_correction + epsilon);
+    m[i] = s.beta1 * m[i] + s.new1 * g;
+    v[i] = s.beta2 * v[i] + s.new2 * g * g;
+    param[i] = s.decay * param[i] - s.rate * m[i] / (std::sqrt(v[i]) * s.root_correction + s.epsilon);
   }
 }
 
