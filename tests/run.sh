@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
 # Builds linden and runs its tests, from a bare Debian or Ubuntu on. Works from any folder.
 #
-#   bash tests/run.sh [--quick]
+#   bash tests/run.sh [--quick | --cuda]
 #
 #   --quick    the release build and its tests only
+#   --cuda     the GPU backend only, on the GPU of this machine: for its architecture, all tests of it
 #
 # Everything is compiled with g++ (release build, all tests); programs, graph and operations are also checked with clang++;
-# the tests of memory and files run under its address and undefined-behaviour sanitizers. Warnings are errors everywhere. The
-# last lines are ctest's summary of the release tests.
+# the tests of memory and files run under its address and undefined-behaviour sanitizers. Where nvcc is found, the GPU backend is
+# compiled as well; its tests run on a simulated grid everywhere, and are reported as skipped on devices where there is none.
+# Warnings are errors everywhere. The last lines are ctest's summary of the release tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 sanitized_folders=(core io data backend)
-quick=false
+quick=false cuda=false
 
-usage() { sed -n '4,6s/^# *//p' tests/run.sh; }
+usage() { sed -n '4,7s/^# *//p' tests/run.sh; }
 
 while (($#)); do
   case $1 in
     --quick) quick=true ;;
+    --cuda) cuda=true ;;
     -h | --help) usage; exit 0 ;;
     *)
       echo "tests/run.sh: unknown option $1" >&2
@@ -29,7 +32,7 @@ while (($#)); do
   shift
 done
 
-bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libboost-test-dev nlohmann-json3-dev libpcre2-dev libcli11-dev \
+bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libboost-test-dev libboost-context-dev nlohmann-json3-dev libpcre2-dev libcli11-dev \
   libbenchmark-dev clang libclang-rt-dev libomp-dev ccache gnuplot-nox pkg-config
 
 # One compiler per core: Ninja alone would start more, and they need up to 1.5 GB each.
@@ -70,7 +73,31 @@ skipped_before_summary() {
     }'
 }
 
+# The compiler for GPUs; empty where there is none.
+nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
+
+# The GPU backend for ARCHITECTURES, and its tests.
+build_and_test_cuda() {
+  cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="$1" >/dev/null
+  cmake --build --preset cuda --parallel "$jobs" --target tests_cuda
+  ctest --preset cuda --label-regex '^cuda$'
+}
+
+if $cuda; then
+  [[ -n $nvcc ]] || { echo "tests/run.sh: nvcc was not found; --cuda needs the CUDA Toolkit" >&2; exit 1; }
+  heading "nvcc: the GPU backend on this machine"
+  build_and_test_cuda native
+  exit
+fi
+
 if ! $quick; then
+  if [[ -n $nvcc ]]; then
+    heading "nvcc: the GPU backend"
+    build_and_test_cuda 90
+  else
+    heading "SKIPPED the GPU backend: nvcc was not found"
+  fi
+
   heading "clang++: warnings everywhere"
   check_with_clang
 

@@ -1,0 +1,112 @@
+#pragma once
+/// \file
+/// Runs plans on a GPU: the same steps as backend/executor.hpp, each started on one stream. After the first call with the
+/// largest sizes nothing is allocated and nothing waits for the device.
+/// Errors  as backend/binding.hpp; DeviceError for what the device refuses.
+
+#include <linden/backend/binding.hpp>
+
+#include "loop.cuh"
+#include "product.cuh"
+
+namespace linden::cuda {
+
+/// One GPU's stream and what the work on it shares.
+class Device {
+ public:
+  explicit Device(int number = 0) {
+    use_device(number);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cannot make a stream");
+    products_ = std::make_unique<Products>();
+  }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  ~Device() { cudaStreamDestroy(stream_); }
+
+  [[nodiscard]] Stream stream() const { return stream_; }
+  /// A queue whose scratch memory holds `floats`.
+  [[nodiscard]] Queue queue(long floats) {
+    scratch_.reserve(static_cast<std::size_t>(floats));
+    return {stream_, products_.get(), scratch_.data()};
+  }
+  /// Waits for everything that was started.
+  void wait() const { check(cudaStreamSynchronize(stream_), "the GPU's work failed"); }
+
+ private:
+  Stream stream_ = nullptr;
+  std::unique_ptr<Products> products_;
+  Buffer<float> scratch_;
+};
+
+/// The scratch memory plans run in on a device; T is float or bfloat16.
+template <class T>
+class Workspace {
+ public:
+  explicit Workspace(Device& device) : device_(&device) {}
+  [[nodiscard]] Device& device() const { return *device_; }
+  T* reserve(std::size_t count) {
+    memory_.reserve(count);
+    return memory_.data();
+  }
+
+ private:
+  Device* device_;
+  Buffer<T> memory_;
+};
+
+/// What is wide must be bound as float where T is narrower, and nothing else but results of products may be.
+template <class T>
+void check_widths(const Program& p, int node, const Operand<T>& operand) {
+  const bool bound = operand.data != nullptr || operand.wide != nullptr;
+  if (linden::detail::narrow<T> && bound && p.graph.wide(node) && operand.wide == nullptr)
+    throw ShapeError(text("linden: a result of ", p.graph[node].op->name, " is float on every device; bind a tensor of floats"));
+}
+
+template <class Operation, class T>
+void run_kernel(const Call<T>& call, Device& device) {
+  long floats = 0;
+  if constexpr (requires { Kernel<Operation>::template scratch<T>(call); }) floats = Kernel<Operation>::template scratch<T>(call);
+  Kernel<Operation>::template run<T>(call, device.queue(floats));
+}
+
+/// Step S of a plan, by its kind. (Specialised, because nvcc instantiates the other branches of an `if constexpr` on a step.)
+template <class Code, int S, Step::Kind Kind = Code::plan.steps[S].kind>
+struct RunStep {
+  static constexpr bool adds = Kind == Step::Kind::accumulate;
+  static constexpr int node = Code::plan.steps[S].node, from = adds ? Code::plan.steps[S].summand : node;
+
+  template <class T>
+  static void run(const linden::detail::Binding<T>&, const linden::detail::Operands<T>& operands, Device& device) {
+    check_widths(Code::program, node, operands[node]);
+    run_kernel<linden::detail::OperationAt<Code, from>>(linden::detail::make_call(Code::program, from, node, adds, operands), device);
+  }
+};
+template <class Code, int S>
+struct RunStep<Code, S, Step::Kind::loop> {
+  template <class T>
+  static void run(const linden::detail::Binding<T>&, const linden::detail::Operands<T>& operands, Device& device) {
+    run_loop<Code, S>(operands, device.queue(0), std::make_integer_sequence<int, Code::plan.steps[S].count>{});
+  }
+};
+template <class Code, int S>
+struct RunStep<Code, S, Step::Kind::copy> {
+  static constexpr int node = Code::plan.steps[S].node, result = Code::plan.steps[S].result;
+
+  template <class T>
+  static void run(const linden::detail::Binding<T>& binding, const linden::detail::Operands<T>& operands, Device& device) {
+    copy_operand(operands[node], binding.results[result], device.queue(0));
+  }
+};
+
+/// Starts a plan on bound tensors; `saved` is the saved buffer (null if the plan has none).
+template <class Code, class T>
+void run_plan(const linden::detail::Binding<T>& binding, const Pools& saved_pools, T* saved, Workspace<T>& workspace) {
+  T* const memory = workspace.reserve(static_cast<std::size_t>(Code::plan.workspace.elements(binding.sizes)));
+  linden::detail::Operands<T> operands;
+  linden::detail::find_operands(Code::program, Code::plan, saved_pools, binding, saved, memory, operands);
+  [&]<int... S>(std::integer_sequence<int, S...>) {
+    (RunStep<Code, S>::run(binding, operands, workspace.device()), ...);
+  }(std::make_integer_sequence<int, Code::plan.step_count>{});
+}
+
+}  // namespace linden::cuda
