@@ -102,18 +102,15 @@ class SimulatedBlock {
     while (step()) {
     }
   }
-  /// Runs every thread that may run to its next barrier; false when all are over.
+  /// Runs one warp after the other to the block's next barrier, so that a missing one shows; false when all are over.
   bool step() {
-    const auto count = static_cast<unsigned>(threads_.size());
+    const std::size_t warps = (threads_.size() + 31) / 32;
     bool any = false;
-    for (unsigned k = 0; k < count; ++k) {
-      const unsigned thread = reversed ? count - 1 - k : k;
-      if (threads_[thread].waiting != Waiting::no) continue;
-      any = true;
-      threadIdx = {thread, 0, 0};
-      threads_[thread].fiber = std::move(threads_[thread].fiber).resume();
+    for (std::size_t k = 0; k < warps; ++k) {
+      const std::size_t first = (reversed ? warps - 1 - k : k) * 32, last = std::min(first + 32, threads_.size());
+      while (run(first, last) || release(first, last, Waiting::for_warp)) any = true;
     }
-    const bool released = release();
+    const bool released = release(0, threads_.size(), Waiting::for_block);
     if (!any && !released) {
       for (const Thread& thread : threads_)
         if (thread.waiting != Waiting::over)
@@ -122,13 +119,19 @@ class SimulatedBlock {
     }
     return true;
   }
-  /// Lets go whole warps, or the whole block, that have come to the same barrier.
-  bool release() {
-    bool released = release(0, threads_.size(), Waiting::for_block);
-    for (std::size_t warp = 0; warp < threads_.size(); warp += 32)
-      released |= release(warp, std::min(warp + 32, threads_.size()), Waiting::for_warp);
-    return released;
+  /// Runs the threads that may run to their next barriers; false when there are none.
+  bool run(std::size_t first, std::size_t last) {
+    bool any = false;
+    for (std::size_t k = first; k < last; ++k) {
+      const std::size_t thread = reversed ? first + last - 1 - k : k;
+      if (threads_[thread].waiting != Waiting::no) continue;
+      any = true;
+      threadIdx = {static_cast<unsigned>(thread), 0, 0};
+      threads_[thread].fiber = std::move(threads_[thread].fiber).resume();
+    }
+    return any;
   }
+  /// Lets go those of a warp, or of the block, that have all come to the same barrier.
   bool release(std::size_t first, std::size_t last, Waiting at) {
     bool any = false;
     for (std::size_t k = first; k < last; ++k) {

@@ -1,0 +1,647 @@
+#pragma once
+/// \file
+/// Causal grouped-query attention over packed sequences on a device; a block of scores at a time, never all of them.
+/// Shapes   as in <linden/ops/attention.hpp>; head sizes up to 128, computed as the next of 16, 32, 48, 64, 128.
+/// Forward  a block per tile of queries and head walks the keys its queries see; the softmax is kept up as it goes.
+/// Backward from the saved log-sum-exp: sum(do o) of every query, kept in scratch memory; then dk and dv by a block
+///          per tile of keys and kv head, which walks the queries of the group's heads; dq by a block per tile of
+///          queries and head.
+/// Tiles    bfloat16 on tensor cores (TensorTiles), float by plain multiplication (PlainTiles). They differ in what a
+///          thread holds of a block of scores; the kernels are the same.
+/// Traffic  forward reads q and writes o once, and reads k and v once per tile of queries and head, mostly from the L2
+///          cache, as the heads of a tile run side by side. dq reads k and v likewise; dk and dv read q twice and do
+///          once per tile of keys and head. A tile is on its way while the one before it is being multiplied.
+/// Grid     tiles do not cross sequences, so rows / tile + sequences blocks are enough whatever the spans are; a block
+///          finds its tile by counting along the spans.
+/// Order    fixed, no atomics: the same bits every time.
+/// Errors   DeviceError for a head size above 128.
+/// Source   Dao 2023, arXiv:2307.08691.
+
+#include <bit>
+#include <linden/ops/attention.hpp>
+
+#include "launch.cuh"
+#include "tensor_core.cuh"
+
+namespace linden::cuda {
+
+// ---- blocks of scores ---------------------------------------------------------------------------------------------
+
+/// Shared memory for Count elements: raw, because an element may have a constructor.
+template <class T, int Count>
+struct Storage {
+  alignas(16) unsigned char bytes[static_cast<std::size_t>(Count) * sizeof(T)];
+
+  __device__ T* elements() { return reinterpret_cast<T*>(bytes); }
+};
+
+/// Scores [rows, columns] and sums [rows, size] by plain multiplication. A thread holds 4 neighbouring rows, and of the
+/// columns and sums every 16th.
+template <class T, int Size, int ThreadColumns>
+struct PlainTiles {
+  static constexpr int size = Size, threads = 128, lanes_per_row = 16;
+  static constexpr int thread_rows = 4, thread_columns = ThreadColumns, thread_sums = Size / 16;
+  static constexpr int rows = threads / lanes_per_row * thread_rows, columns = 16 * ThreadColumns;
+  static constexpr int stride = Size + pack_size<T>;  ///< of a tile's rows; apart, so that reads meet no bank conflicts
+  using Scores = float[thread_rows][thread_columns];
+  using Sums = float[thread_rows][thread_sums];
+  using Staging = Storage<float, rows*(columns + 4)>;
+
+  /// Row and column in the tile of this thread's element.
+  __device__ static int row(int r) { return static_cast<int>(threadIdx.x) / 16 * thread_rows + r; }
+  __device__ static int column(int c) { return static_cast<int>(threadIdx.x) % 16 + 16 * c; }
+
+  /// scores = a [rows, size] b [columns, size]^T.
+  __device__ static void multiply(const T* a, const T* b, Scores& scores) {
+    for (auto& of_row : scores)
+      for (float& score : of_row) score = 0;
+    for (int e = 0; e < size; e += 4) {
+      Pack<T, 4> left[thread_rows], right[thread_columns];
+      for (int r = 0; r < thread_rows; ++r) left[r] = load<4>(a + row(r) * stride + e);
+      for (int c = 0; c < thread_columns; ++c) right[c] = load<4>(b + column(c) * stride + e);
+      for (int r = 0; r < thread_rows; ++r)
+        for (int c = 0; c < thread_columns; ++c)
+          for (int i = 0; i < 4; ++i) scores[r][c] += to_float(left[r].at[i]) * to_float(right[c].at[i]);
+    }
+  }
+
+  /// sums += scores b [columns, size]. A row's scores pass through shared memory to the 16 lanes that share the row.
+  __device__ static void add(const Scores& scores, const T* b, Sums& sums, Staging& staging) {
+    float* const staged = staging.elements();
+    for (int r = 0; r < thread_rows; ++r)
+      for (int c = 0; c < thread_columns; ++c) staged[row(r) * (columns + 4) + column(c)] = scores[r][c];
+    __syncwarp();
+    for (int k = 0; k < columns; k += 4) {
+      Pack<float, 4> left[thread_rows];
+      for (int r = 0; r < thread_rows; ++r) left[r] = load<4>(staged + row(r) * (columns + 4) + k);
+      for (int i = 0; i < 4; ++i)
+        for (int c = 0; c < thread_sums; ++c) {
+          const float right = to_float(b[(k + i) * stride + column(c)]);
+          for (int r = 0; r < thread_rows; ++r) sums[r][c] += left[r].at[i] * right;
+        }
+    }
+    __syncwarp();
+  }
+};
+
+/// The same on tensor cores. A warp has 16 rows; a thread holds rows g and g + 8 of them and of every 8 columns and
+/// sums the columns 2t and 2t + 1 (tensor_core.cuh).
+template <int Size, int Columns>
+struct TensorTiles {
+  static constexpr int size = Size, threads = 128, lanes_per_row = 4;
+  static constexpr int thread_rows = 2, thread_columns = Columns / 4, thread_sums = Size / 4;
+  static constexpr int rows = threads / warp_size * 16, columns = Columns;
+  static constexpr int stride = Size + pack_size<bfloat16>;
+  using Scores = float[thread_rows][thread_columns];
+  using Sums = float[thread_rows][thread_sums];
+  struct Staging {};
+
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % warp_size; }
+  __device__ static int first_row() { return static_cast<int>(threadIdx.x) / warp_size * 16; }
+  __device__ static int row(int r) { return first_row() + lane() / 4 + 8 * r; }
+  __device__ static int column(int c) { return c / 2 * 8 + lane() % 4 * 2 + c % 2; }
+
+  __device__ static void multiply(const bfloat16* a, const bfloat16* b, Scores& scores) {
+    for (auto& of_row : scores)
+      for (float& score : of_row) score = 0;
+    a += (first_row() + lane() % 16) * stride + lane() / 16 * 8;
+    b += (lane() / 16 * 8 + lane() % 8) * stride + lane() / 8 % 2 * 8;
+    for (int e = 0; e < size / 16; ++e) {
+      Pair left[4];
+      load_matrices<false>(a + e * 16, left);
+      for (int n = 0; n < columns / 16; ++n) {
+        Pair right[4];  // of 16 columns: the first 8, then the others
+        load_matrices<false>(b + n * 16 * stride + e * 16, right);
+        multiply_add(scores, n, left, right);
+      }
+    }
+  }
+
+  /// A thread holds of the scores, as sums of one product, just what it must hold as left factors of the next.
+  __device__ static void add(const Scores& scores, const bfloat16* b, Sums& sums, Staging&) {
+    b += lane() % 16 * stride + lane() / 16 * 8;
+    for (int k = 0; k < columns / 16; ++k) {
+      const Pair left[4] = {
+          pair_of(scores[0][4 * k], scores[0][4 * k + 1]), pair_of(scores[1][4 * k], scores[1][4 * k + 1]),
+          pair_of(scores[0][4 * k + 2], scores[0][4 * k + 3]), pair_of(scores[1][4 * k + 2], scores[1][4 * k + 3])};
+      for (int n = 0; n < size / 16; ++n) {
+        Pair right[4];
+        load_matrices<true>(b + k * 16 * stride + n * 16, right);
+        multiply_add(sums, n, left, right);
+      }
+    }
+  }
+
+ private:
+  /// 16 columns of `to`, those from n * 16 on.
+  template <int Count>
+  __device__ static void multiply_add(float (&to)[2][Count], int n, const Pair (&left)[4], const Pair (&right)[4]) {
+    for (int half = 0; half < 2; ++half) {
+      const int c = 4 * n + 2 * half;
+      cuda::multiply_add(to[0][c], to[0][c + 1], to[1][c], to[1][c + 1], left, right[2 * half], right[2 * half + 1]);
+    }
+  }
+};
+
+/// Columns of a block of scores: as many as registers and 48 KB of shared memory allow.
+constexpr int tensor_columns(int size, bool backward) {
+  if (size < 128) return 64;
+  return backward ? 32 : 48;
+}
+
+/// The tiles for elements T.
+template <class T, int Size, bool Backward>
+using Tiles = std::conditional_t<std::is_same_v<T, bfloat16>, TensorTiles<Size, tensor_columns(Size, Backward)>,
+                                 PlainTiles<T, Size, Backward && Size == 128 ? 1 : 2>>;
+
+// ---- tiles in memory ----------------------------------------------------------------------------------------------
+
+/// What all blocks of a call know.
+struct AttentionShape {
+  const std::int32_t* spans;  ///< [sequences, 4]
+  int sequences;
+  int size, group;  ///< of a head; query heads per kv head
+  float scale;
+  bool packed;  ///< rows of heads are aligned to 16 bytes
+};
+
+/// A tile of one sequence's queries or keys: those from `first` on. No tile: `rows` is 0.
+struct SequenceTile {
+  int first_query = 0, queries = 0, first_key = 0, keys = 0;
+  int first = 0, rows = 0;
+
+  /// Query i sees the keys before this one.
+  __device__ int visible(int i) const { return keys - queries + i + 1; }
+};
+
+/// Tile `tile` of all sequences' queries (Field = 1) or keys (Field = 3), in their order. For whole warps.
+template <int Field>
+__device__ inline SequenceTile find_tile(const AttentionShape& shape, unsigned tile_of_all, int rows_per_tile) {
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  int tile = static_cast<int>(tile_of_all);
+  for (int first = 0; first < shape.sequences; first += warp_size) {
+    const int s = first + lane;
+    const int tiles = s < shape.sequences ? (shape.spans[s * 4 + Field] + rows_per_tile - 1) / rows_per_tile : 0;
+    int after = tiles;  // tiles of these 32 sequences up to this lane's
+    for (int step = 1; step < warp_size; step *= 2) {
+      const int other = __shfl_sync(0xffffffffU, after, lane < step ? lane : lane - step);
+      if (lane >= step) after += other;
+    }
+    const int of_all = __shfl_sync(0xffffffffU, after, warp_size - 1);
+    if (tile < of_all) {
+      int at = 0;  // the first lane with after > tile
+      for (int step = warp_size / 2; step > 0; step /= 2)
+        if (__shfl_sync(0xffffffffU, after, at + step - 1) <= tile) at += step;
+      const std::int32_t* const span = shape.spans + (first + at) * 4;
+      tile -= __shfl_sync(0xffffffffU, after - tiles, at);
+      return {span[0], span[1], span[2], span[3], tile * rows_per_tile, span[Field]};
+    }
+    tile -= of_all;
+  }
+  return {};
+}
+
+/// The columns of one head in one sequence's rows.
+template <class T>
+struct HeadRows {
+  T* data;
+  int stride, rows;
+
+  __device__ HeadRows(const Operand<T>& x, int first_row, int count, int head, int size)
+      : data(x.row(first_row) + head * size), stride(static_cast<int>(x.stride)), rows(count) {}
+  __device__ T* row(int index) const { return data + static_cast<long>(index) * stride; }
+};
+
+/// A tile of Rows rows, spread over the block's threads on its way from memory to shared memory: in words of 32 bits,
+/// so that elements of 16 are not taken apart.
+template <class T, class Tiles, int Rows>
+struct Moving {
+  using Word = std::uint32_t;
+  static constexpr int width = pack_size<T>, packs = Tiles::size / width;  // of a row
+  static constexpr int held = (Rows * packs + Tiles::threads - 1) / Tiles::threads;
+  Pack<Word, 4> pack[held];
+
+  /// Asks for the rows from `first` on; what lies outside is 0.
+  __device__ void read(const HeadRows<T>& from, int first, const AttentionShape& shape) {
+    for (int n = 0; n < held; ++n) {
+      const int i = n * Tiles::threads + static_cast<int>(threadIdx.x), e = i % packs * width;
+      const int row = first + i / packs;
+      for (Word& word : pack[n].at) word = 0;
+      if (i >= Rows * packs || row >= from.rows || e >= shape.size) continue;
+      const T* const at = from.row(row) + e;
+      if (shape.packed)
+        pack[n] = load<4>(reinterpret_cast<const Word*>(at));
+      else
+        for (int j = 0; j < width; ++j)
+          if (e + j < shape.size) put_element(pack[n], j, at[j]);
+    }
+  }
+  __device__ void write(T* tile) const {
+    for (int n = 0; n < held; ++n)
+      if (const int i = n * Tiles::threads + static_cast<int>(threadIdx.x); i < Rows * packs)
+        store(reinterpret_cast<Word*>(tile + i / packs * Tiles::stride + i % packs * width), pack[n]);
+  }
+
+ private:
+  __device__ static void put_element(Pack<Word, 4>& to, int j, T element) {
+    if constexpr (sizeof(T) == sizeof(Word))
+      to.at[j] = std::bit_cast<Word>(element);
+    else
+      to.at[j / 2] |= static_cast<Word>(element.bits) << (j % 2 * 16);
+  }
+};
+
+/// Reads a tile's rows from `first` on into shared memory, without a barrier.
+template <class Tiles, class T>
+__device__ inline void read_rows(const HeadRows<T>& from, int first, const AttentionShape& shape, T* tile) {
+  Moving<T, Tiles, Tiles::rows> moving;
+  moving.read(from, first, shape);
+  moving.write(tile);
+}
+
+/// Writes factor[row] * sums to a tile's rows from `first` on, by way of `tile` in shared memory, which nobody may be
+/// reading. For all threads of the block.
+template <class Tiles, class T>
+__device__ inline void write_rows(const typename Tiles::Sums& sums, const float (&factor)[Tiles::thread_rows],
+                                  const HeadRows<T>& to, int first, const AttentionShape& shape, T* tile) {
+  for (int r = 0; r < Tiles::thread_rows; ++r)
+    for (int c = 0; c < Tiles::thread_sums; ++c)
+      tile[Tiles::row(r) * Tiles::stride + Tiles::column(c)] = from_float<T>(sums[r][c] * factor[r]);
+  __syncthreads();
+  constexpr int width = pack_size<T>, packs = Tiles::size / width;
+  for (int i = static_cast<int>(threadIdx.x); i < Tiles::rows * packs; i += Tiles::threads) {
+    const int e = i % packs * width;
+    if (first + i / packs >= to.rows || e >= shape.size) continue;
+    const T* const from = tile + i / packs * Tiles::stride + e;
+    T* const at = to.row(first + i / packs) + e;
+    if (shape.packed)
+      store(at, load<width>(from));
+    else
+      for (int j = 0; j < width; ++j)
+        if (e + j < shape.size) at[j] = from[j];
+  }
+}
+
+// ---- kernels ------------------------------------------------------------------------------------------------------
+
+inline constexpr float log2_e = 1.4426950408889634F;
+
+/// The softmax of rows whose scores come a block at a time: what has been seen so far.
+template <class Tiles>
+struct RunningSoftmax {
+  float highest[Tiles::thread_rows], total[Tiles::thread_rows];  ///< of total only this thread's columns
+
+  __device__ RunningSoftmax() {
+    for (int r = 0; r < Tiles::thread_rows; ++r) {
+      highest[r] = Max::neutral;
+      total[r] = 0;
+    }
+  }
+  /// scores become 2^(factor (scores - highest)); earlier sums shrink to the new highest score of their row.
+  __device__ void add(typename Tiles::Scores& scores, typename Tiles::Sums& sums, float factor) {
+    for (int r = 0; r < Tiles::thread_rows; ++r) {
+      float top = highest[r];
+      for (const float score : scores[r]) top = fmaxf(top, score);
+      top = warp_reduce<Tiles::lanes_per_row>(top, Max{});
+      const float shrink = fast_exp2((highest[r] - top) * factor);
+      highest[r] = top;
+      total[r] *= shrink;
+      for (float& sum : sums[r]) sum *= shrink;
+      for (float& score : scores[r]) {
+        score = fast_exp2(fmaf(score, factor, -top * factor));
+        total[r] += score;
+      }
+    }
+  }
+};
+
+/// o and, if wanted, log-sum-exp of a tile of queries of one head. Grid {heads, tiles}; the last tiles, which see the
+/// most keys, go first.
+template <class Tiles, class T>
+__global__ void __launch_bounds__(Tiles::threads, Tiles::size < 128 ? 3 : 2)
+    attention(Operand<T> q, Operand<T> k, Operand<T> v, Operand<T> o, float* lse, long lse_stride,
+              AttentionShape shape) {
+  __shared__ Storage<T, Tiles::rows * Tiles::stride> query_memory;
+  __shared__ Storage<T, Tiles::columns * Tiles::stride> stream_memory;
+  __shared__ typename Tiles::Staging staging;
+  T *const queries = query_memory.elements(), *const stream = stream_memory.elements();
+  const SequenceTile at = find_tile<1>(shape, gridDim.y - 1 - blockIdx.y, Tiles::rows);
+  if (at.rows == 0) return;
+  const int head = static_cast<int>(blockIdx.x), kv_head = head / shape.group;
+  const HeadRows<T> keys(k, at.first_key, at.keys, kv_head, shape.size),
+      values(v, at.first_key, at.keys, kv_head, shape.size);
+  const int end = at.first + Tiles::rows < at.queries ? at.visible(at.first + Tiles::rows - 1) : at.keys;
+
+  Moving<T, Tiles, Tiles::columns> moving;
+  moving.read(keys, 0, shape);
+  read_rows<Tiles>(HeadRows<T>(q, at.first_query, at.queries, head, shape.size), at.first, shape, queries);
+  typename Tiles::Sums sums{};
+  RunningSoftmax<Tiles> softmax;
+  for (int j = 0; j < end; j += Tiles::columns) {
+    typename Tiles::Scores scores;
+    moving.write(stream);
+    __syncthreads();
+    moving.read(values, j, shape);
+    Tiles::multiply(queries, stream, scores);
+    if (j + Tiles::columns > at.visible(at.first))
+      for (int r = 0; r < Tiles::thread_rows; ++r) {
+        const int visible = at.visible(at.first + Tiles::row(r)), limit = visible < at.keys ? visible : at.keys;
+        for (int c = 0; c < Tiles::thread_columns; ++c)
+          if (j + Tiles::column(c) >= limit) scores[r][c] = Max::neutral;
+      }
+    softmax.add(scores, sums, shape.scale * log2_e);
+    __syncthreads();
+    moving.write(stream);
+    __syncthreads();
+    if (j + Tiles::columns < end) moving.read(keys, j + Tiles::columns, shape);
+    Tiles::add(scores, stream, sums, staging);
+    __syncthreads();
+  }
+  float inverse[Tiles::thread_rows];
+  for (int r = 0; r < Tiles::thread_rows; ++r) {
+    const float total = warp_reduce<Tiles::lanes_per_row>(softmax.total[r], Plus{});
+    inverse[r] = 1.0F / total;
+    const int i = at.first + Tiles::row(r);
+    if (lse != nullptr && i < at.queries && threadIdx.x % Tiles::lanes_per_row == 0)
+      lse[(at.first_query + i) * lse_stride + head] = softmax.highest[r] * shape.scale + logf(total);
+  }
+  write_rows<Tiles>(sums, inverse, HeadRows<T>(o, at.first_query, at.queries, head, shape.size), at.first, shape,
+                    queries);
+}
+
+inline constexpr int along_lanes = 8;
+
+/// along [tokens, heads] = sum over a head's columns of o do, by along_lanes lanes each.
+template <int Width, class T>
+__global__ void attention_along(Operand<T> o, Operand<T> g, float* along, long heads, AttentionShape shape) {
+  const long task = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / along_lanes;
+  const int lane = static_cast<int>(threadIdx.x) % along_lanes;
+  const bool inside = task < o.rows * heads;
+  float sum = 0;
+  if (inside) {
+    const long column = task % heads * shape.size;
+    const T *const left = o.row(task / heads) + column, *const right = g.row(task / heads) + column;
+    for (int e = lane * Width; e < shape.size; e += along_lanes * Width) {
+      const auto of_left = load<Width>(left + e), of_right = load<Width>(right + e);
+      for (int j = 0; j < Width; ++j) sum += to_float(of_left.at[j]) * to_float(of_right.at[j]);
+    }
+  }
+  sum = warp_reduce<along_lanes>(sum, Plus{});
+  if (inside && lane == 0) along[task] = sum;
+}
+
+/// What the backward kernels read of every query: log-sum-exp [tokens, heads] and sum(do o).
+struct QuerySums {
+  const float* lse;
+  long lse_stride;
+  const float* along;
+  long heads;
+
+  /// log2 of the sum of exponentials: the base of the probabilities.
+  __device__ float base(int row, int head) const { return lse[row * lse_stride + head] * log2_e; }
+  __device__ float slope(int row, int head) const { return along[row * heads + head]; }
+};
+
+/// dq of a tile of queries of one head. Grid {heads, tiles}.
+template <class Tiles, class T>
+__global__ void __launch_bounds__(Tiles::threads, 2)
+    attention_dq(Operand<T> q, Operand<T> k, Operand<T> v, Operand<T> g, QuerySums known, Operand<T> dq,
+                 AttentionShape shape) {
+  __shared__ Storage<T, Tiles::rows * Tiles::stride> query_memory, upstream_memory;
+  __shared__ Storage<T, Tiles::columns * Tiles::stride> stream_memory;
+  __shared__ typename Tiles::Staging staging;
+  T *const queries = query_memory.elements(), *const upstream = upstream_memory.elements(),
+           *const stream = stream_memory.elements();
+  const SequenceTile at = find_tile<1>(shape, gridDim.y - 1 - blockIdx.y, Tiles::rows);
+  if (at.rows == 0) return;
+  const int head = static_cast<int>(blockIdx.x), kv_head = head / shape.group;
+  const HeadRows<T> keys(k, at.first_key, at.keys, kv_head, shape.size),
+      values(v, at.first_key, at.keys, kv_head, shape.size);
+  const int end = at.first + Tiles::rows < at.queries ? at.visible(at.first + Tiles::rows - 1) : at.keys;
+
+  Moving<T, Tiles, Tiles::columns> moving;
+  moving.read(values, 0, shape);
+  read_rows<Tiles>(HeadRows<T>(q, at.first_query, at.queries, head, shape.size), at.first, shape, queries);
+  read_rows<Tiles>(HeadRows<T>(g, at.first_query, at.queries, head, shape.size), at.first, shape, upstream);
+  float base[Tiles::thread_rows], slope[Tiles::thread_rows], factor[Tiles::thread_rows];
+  for (int r = 0; r < Tiles::thread_rows; ++r) {
+    const int i = at.first + Tiles::row(r);
+    const bool inside = i < at.queries;
+    base[r] = inside ? known.base(at.first_query + i, head) : 0;
+    slope[r] = inside ? known.slope(at.first_query + i, head) : 0;
+    factor[r] = shape.scale;
+  }
+  typename Tiles::Sums sums{};
+  for (int j = 0; j < end; j += Tiles::columns) {
+    typename Tiles::Scores scores, slopes;
+    moving.write(stream);
+    __syncthreads();
+    moving.read(keys, j, shape);
+    Tiles::multiply(upstream, stream, slopes);
+    __syncthreads();
+    moving.write(stream);
+    __syncthreads();
+    if (j + Tiles::columns < end) moving.read(values, j + Tiles::columns, shape);
+    Tiles::multiply(queries, stream, scores);
+    for (int r = 0; r < Tiles::thread_rows; ++r)
+      for (int c = 0; c < Tiles::thread_columns; ++c) {
+        const float p = fast_exp2(fmaf(scores[r][c], shape.scale * log2_e, -base[r]));
+        slopes[r][c] = p * (slopes[r][c] - slope[r]);
+      }
+    if (j + Tiles::columns > at.visible(at.first))
+      for (int r = 0; r < Tiles::thread_rows; ++r)
+        for (int c = 0; c < Tiles::thread_columns; ++c)
+          if (j + Tiles::column(c) >= at.visible(at.first + Tiles::row(r))) slopes[r][c] = 0;
+    Tiles::add(slopes, stream, sums, staging);
+    __syncthreads();
+  }
+  write_rows<Tiles>(sums, factor, HeadRows<T>(dq, at.first_query, at.queries, head, shape.size), at.first, shape,
+                    queries);
+}
+
+/// dk and dv, as wanted, of a tile of keys of one kv head; rows of the scores are keys, columns queries. Grid {kv
+/// heads, tiles}; the first tiles of a sequence, which the most queries see, go first.
+template <class Tiles, class T>
+__global__ void __launch_bounds__(Tiles::threads, 2)
+    attention_dkv(Operand<T> q, Operand<T> k, Operand<T> v, Operand<T> g, QuerySums known, Operand<T> dk, Operand<T> dv,
+                  AttentionShape shape) {
+  __shared__ Storage<T, Tiles::rows * Tiles::stride> key_memory, value_memory;
+  __shared__ Storage<T, Tiles::columns * Tiles::stride> stream_memory;
+  __shared__ float base[Tiles::columns], slope[Tiles::columns];
+  __shared__ typename Tiles::Staging staging;
+  T *const keys = key_memory.elements(), *const values = value_memory.elements(),
+           *const stream = stream_memory.elements();
+  const SequenceTile at = find_tile<3>(shape, blockIdx.y, Tiles::rows);
+  if (at.rows == 0) return;
+  const int kv_head = static_cast<int>(blockIdx.x), unseen = at.first - (at.keys - at.queries),
+            start = unseen > 0 ? unseen : 0;
+  read_rows<Tiles>(HeadRows<T>(k, at.first_key, at.keys, kv_head, shape.size), at.first, shape, keys);
+  read_rows<Tiles>(HeadRows<T>(v, at.first_key, at.keys, kv_head, shape.size), at.first, shape, values);
+
+  Moving<T, Tiles, Tiles::columns> moving;
+  typename Tiles::Sums key_sums{}, value_sums{};
+  for (int member = 0; member < shape.group; ++member) {
+    const int head = static_cast<int>(blockIdx.x) * shape.group + member;
+    const auto rows_of = [&](const Operand<T>& x) {
+      return HeadRows<T>(x, at.first_query, at.queries, head, shape.size);
+    };
+    moving.read(rows_of(q), start, shape);
+    for (int i = start; i < at.queries; i += Tiles::columns) {
+      typename Tiles::Scores scores, slopes;
+      moving.write(stream);
+      if (const int c = static_cast<int>(threadIdx.x); c < Tiles::columns) {
+        const bool inside = i + c < at.queries;
+        base[c] = inside ? known.base(at.first_query + i + c, head) : 0;
+        slope[c] = inside ? known.slope(at.first_query + i + c, head) : 0;
+      }
+      __syncthreads();
+      moving.read(rows_of(g), i, shape);
+      Tiles::multiply(keys, stream, scores);
+      for (int r = 0; r < Tiles::thread_rows; ++r)
+        for (int c = 0; c < Tiles::thread_columns; ++c)
+          scores[r][c] = fast_exp2(fmaf(scores[r][c], shape.scale * log2_e, -base[Tiles::column(c)]));
+      if (i + Tiles::columns > at.queries || at.first + Tiles::rows > at.visible(i))
+        for (int r = 0; r < Tiles::thread_rows; ++r)
+          for (int c = 0; c < Tiles::thread_columns; ++c) {
+            const int query = i + Tiles::column(c);
+            if (query >= at.queries || at.first + Tiles::row(r) >= at.visible(query)) scores[r][c] = 0;
+          }
+      __syncthreads();
+      moving.write(stream);
+      __syncthreads();
+      moving.read(rows_of(q), i, shape);
+      Tiles::multiply(values, stream, slopes);
+      Tiles::add(scores, stream, value_sums, staging);
+      for (int r = 0; r < Tiles::thread_rows; ++r)
+        for (int c = 0; c < Tiles::thread_columns; ++c)
+          slopes[r][c] = scores[r][c] * (slopes[r][c] - slope[Tiles::column(c)]);
+      __syncthreads();
+      moving.write(stream);
+      __syncthreads();
+      if (i + Tiles::columns < at.queries) moving.read(rows_of(q), i + Tiles::columns, shape);
+      Tiles::add(slopes, stream, key_sums, staging);
+      __syncthreads();
+    }
+  }
+  float scale[Tiles::thread_rows], one[Tiles::thread_rows];
+  for (int r = 0; r < Tiles::thread_rows; ++r) {
+    scale[r] = shape.scale;
+    one[r] = 1;
+  }
+  __syncthreads();
+  if (dk.data != nullptr)
+    write_rows<Tiles>(key_sums, scale, HeadRows<T>(dk, at.first_key, at.keys, kv_head, shape.size), at.first, shape,
+                      keys);
+  if (dv.data != nullptr)
+    write_rows<Tiles>(value_sums, one, HeadRows<T>(dv, at.first_key, at.keys, kv_head, shape.size), at.first, shape,
+                      values);
+}
+
+/// Rows of x that are keys of no sequence become 0: block s clears those between sequences s - 1 and s.
+template <class T>
+__global__ void clear_unused_keys(Operand<T> x, AttentionShape shape) {
+  const long s = blockIdx.x;
+  const std::int32_t* const span = shape.spans + s * 4;
+  const long first = s == 0 ? 0 : span[-2] + span[-1], last = s == shape.sequences ? x.rows : span[2];
+  for (long i = threadIdx.x; i < (last - first) * x.columns; i += blockDim.x)
+    x.row(first + i / x.columns)[i % x.columns] = from_float<T>(0);
+}
+
+// ---- launchers ----------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+/// Heads' rows of all operands can be read in packs.
+template <class T, class... Operands>
+bool packed(int size, const Operands&... operands) {
+  const auto fits = [](const Operand<T>& x) {
+    return x.stride % pack_size<T> == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0;
+  };
+  return size % pack_size<T> == 0 && (fits(operands) && ...);
+}
+
+/// The shape of a call whose first input is q; whether it is packed is for the caller to say.
+template <class T>
+AttentionShape attention_shape(const Call<T>& call, const Operand<T>& spans) {
+  const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
+  const int size = static_cast<int>(call.inputs[0].columns / heads);
+  return {spans.ids,
+          static_cast<int>(spans.rows),
+          size,
+          static_cast<int>(heads / kv_heads),
+          1.0F / std::sqrt(static_cast<float>(size)),
+          false};
+}
+
+/// Calls body.operator()<Size>() with the size in which heads of `size` columns are computed.
+template <class Body>
+void with_head_size(int size, Body&& body) {
+  if (size <= 16)
+    body.template operator()<16>();
+  else if (size <= 32)
+    body.template operator()<32>();
+  else if (size <= 48)
+    body.template operator()<48>();
+  else if (size <= 64)
+    body.template operator()<64>();
+  else if (size <= 128)
+    body.template operator()<128>();
+  else
+    throw DeviceError(text("linden::attention: heads of ", size, " columns; on a device at most 128"));
+}
+
+}  // namespace detail
+
+template <>
+struct Kernel<Attention> {
+  template <class T>
+  static void run(const Call<T>& call, const Queue& queue) {
+    const Operand<T>&q = call.inputs[0], &k = call.inputs[1], &v = call.inputs[2], &o = call.results[0];
+    AttentionShape shape = detail::attention_shape(call, call.inputs[3]);
+    shape.packed = detail::packed<T>(shape.size, q, k, v, o);
+    detail::with_head_size(shape.size, [&]<int Size>() {
+      using Tile = Tiles<T, Size, false>;
+      launch("attention", {q.columns / shape.size, blocks_for(q.rows, Tile::rows) + shape.sequences}, Tile::threads,
+             queue.stream, &attention<Tile, T>, q, k, v, o, floats(call.results[1]), call.results[1].stride, shape);
+    });
+  }
+};
+
+template <>
+struct Kernel<AttentionBackward> {
+  template <class T>
+  static long scratch(const Call<T>& call) {
+    return call.inputs[0].rows * static_cast<long>(call.attributes[0]);
+  }
+  template <class T>
+  static void run(const Call<T>& call, const Queue& queue) {
+    const auto& [q, k, v, o, lse, g, spans, unused] = call.inputs;
+    const Operand<T>&dq = call.results[0], &dk = call.results[1], &dv = call.results[2];
+    AttentionShape shape = detail::attention_shape(call, spans);
+    shape.packed = detail::packed<T>(shape.size, q, k, v, o, g, dq, dk, dv);
+    const long heads = q.columns / shape.size;
+    const QuerySums known{floats(lse), lse.stride, queue.scratch, heads};
+    launch("attention_along", {blocks_for(q.rows * heads, 128 / along_lanes)}, 128, queue.stream,
+           shape.packed ? &attention_along<pack_size<T>, T> : &attention_along<1, T>, o, g, queue.scratch, heads,
+           shape);
+    for (const Operand<T>* of_keys : {&dk, &dv})
+      if (of_keys->data != nullptr)
+        launch("clear_unused_keys", {shape.sequences + 1}, 256, queue.stream, &clear_unused_keys<T>, *of_keys, shape);
+    detail::with_head_size(shape.size, [&]<int Size>() { gradients<Tiles<T, Size, true>>(call, known, shape, queue); });
+  }
+
+ private:
+  template <class Tile, class T>
+  static void gradients(const Call<T>& call, const QuerySums& known, const AttentionShape& shape, const Queue& queue) {
+    const Operand<T>&q = call.inputs[0], &k = call.inputs[1], &v = call.inputs[2], &g = call.inputs[5];
+    const Operand<T>&dq = call.results[0], &dk = call.results[1], &dv = call.results[2];
+    if (dk.data != nullptr || dv.data != nullptr)
+      launch("attention_dkv", {k.columns / shape.size, blocks_for(k.rows, Tile::rows) + shape.sequences}, Tile::threads,
+             queue.stream, &attention_dkv<Tile, T>, q, k, v, g, known, dk, dv, shape);
+    if (dq.data != nullptr)
+      launch("attention_dq", {q.columns / shape.size, blocks_for(q.rows, Tile::rows) + shape.sequences}, Tile::threads,
+             queue.stream, &attention_dq<Tile, T>, q, k, v, g, known, dq, shape);
+  }
+};
+
+}  // namespace linden::cuda
