@@ -20,10 +20,12 @@ BOOST_AUTO_TEST_CASE(loss_and_gradients_in_one_chunk_and_in_many) {
     for (const long vocabulary : {5L, 64L, 301L})
       for (const bool gradients : {false, true}) {
         const long before = std::exchange(cuda::logit_bytes, gradients ? 4 * 4 * vocabulary : cuda::logit_bytes);
-        const Values scale{1, 1, 1, {0.25F}, {}, true};
-        const Case c{{Values::random(tokens, 24, 1), Values::random(vocabulary, 24, 2, 0.5F), targets_of(tokens, vocabulary), scale},
-                     {Values::result(1, 1).as_float(), gradients ? Values::result(tokens, 24, 8) : Values{},
-                      gradients ? Values::result(vocabulary, 24) : Values{}, Values::result(1, 1).as_float()}};
+        Case c;
+        c.inputs = {Values::random(tokens, 24, 1), Values::random(vocabulary, 24, 2, 0.5F), targets_of(tokens, vocabulary),
+                    Values::random(1, 1, 5).as_float()};
+        c.results.assign(4, Values::result(1, 1).as_float());
+        c.results[1] = gradients ? Values::result(tokens, 24, 8) : Values();
+        c.results[2] = gradients ? Values::result(vocabulary, 24) : Values();
         expect_as_cpu<HeadCrossEntropy>(c);
         cuda::logit_bytes = before;
       }
