@@ -54,6 +54,35 @@ class Workspace {
   Buffer<T> memory_;
 };
 
+/// A device as passes use it; the members are those of Host (backend/host.hpp). Refers to a Device, which must outlive it.
+class OnDevice {
+ public:
+  template <class T>
+  using Buffer = cuda::Buffer<T>;
+
+  explicit OnDevice(Device& device) : device_(&device) {}
+
+  template <class T>
+  [[nodiscard]] Workspace<T> workspace() const {
+    return Workspace<T>(*device_);
+  }
+  /// A copy on the device, until the next call with this buffer.
+  template <class T>
+  const T* place(std::span<const T> elements, Buffer<T>& buffer) const {
+    buffer.reserve(elements.size());
+    upload(elements, buffer.data(), device_->stream());
+    return buffer.data();
+  }
+  /// Waits for the device, then brings what its kernels wrote.
+  template <class T>
+  void fetch(const T* from, std::span<T> to) const {
+    download(from, to, device_->stream());
+  }
+
+ private:
+  Device* device_;
+};
+
 /// What is wide must be bound as float where T is narrower, and nothing else but results of products may be.
 template <class T>
 void check_widths(const Program& p, int node, const Operand<T>& operand) {

@@ -64,6 +64,8 @@ class RankRows {
     const T* data = nullptr;
     long active_rank = 0;
     long stride = 0;
+
+    friend bool operator==(const Rows&, const Rows&) = default;
   };
 
   /// No kind has an adapter.
@@ -82,6 +84,8 @@ class RankRows {
     for (std::size_t kind = 0; kind < module_kinds; ++kind) ranks.of[kind] = rows_[kind].active_rank;
     return ranks;
   }
+  /// The rows of one kind, by its number.
+  [[nodiscard]] const Rows& of(std::size_t kind) const { return rows_[kind]; }
   [[nodiscard]] ModuleRows<Bound<const T>> view(long token_count) const {
     ModuleRows<Bound<const T>> record;
     std::size_t kind = 0;
