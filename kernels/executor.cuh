@@ -83,7 +83,7 @@ class OnDevice {
   Device* device_;
 };
 
-/// What is wide must be bound as float where T is narrower, and nothing else but results of products may be.
+/// Refuses a step's own result that is wide and not bound as float where T is narrower.
 template <class T>
 void check_widths(const Program& p, int node, const Operand<T>& operand) {
   const bool bound = operand.data != nullptr || operand.wide != nullptr;
@@ -98,34 +98,20 @@ void run_kernel(const Call<T>& call, Device& device) {
   Kernel<Operation>::template run<T>(call, device.queue(floats));
 }
 
-/// Step S of a plan, by its kind. (Specialised, because nvcc instantiates the other branches of an `if constexpr` on a step.)
-template <class Code, int S, Step::Kind Kind = Code::plan.steps[S].kind>
-struct RunStep {
-  static constexpr bool adds = Kind == Step::Kind::accumulate;
-  static constexpr int node = Code::plan.steps[S].node, from = adds ? Code::plan.steps[S].summand : node;
-
-  template <class T>
-  static void run(const linden::detail::Binding<T>&, const linden::detail::Operands<T>& operands, Device& device) {
-    check_widths(Code::program, node, operands[node]);
-    run_kernel<linden::detail::OperationAt<Code, from>>(linden::detail::make_call(Code::program, from, node, adds, operands), device);
+template <class Code, int S, class T>
+void run_step(const linden::detail::Binding<T>& binding, const linden::detail::Operands<T>& operands, Device& device) {
+  static constexpr const Step& step = Code::plan.steps[S];
+  if constexpr (step.kind == Step::Kind::loop) {
+    run_loop<Code, S>(operands, device.queue(0), std::make_integer_sequence<int, step.count>{});
+  } else if constexpr (step.kind == Step::Kind::copy) {
+    copy_operand(operands[step.node], binding.results[step.result], device.queue(0));
+  } else {
+    constexpr bool adds = step.kind == Step::Kind::accumulate;
+    check_widths(Code::program, step.node, operands[step.node]);
+    run_kernel<linden::detail::OperationOf<Code, S>>(
+        linden::detail::make_call(Code::program, adds ? step.summand : step.node, step.node, adds, operands), device);
   }
-};
-template <class Code, int S>
-struct RunStep<Code, S, Step::Kind::loop> {
-  template <class T>
-  static void run(const linden::detail::Binding<T>&, const linden::detail::Operands<T>& operands, Device& device) {
-    run_loop<Code, S>(operands, device.queue(0), std::make_integer_sequence<int, Code::plan.steps[S].count>{});
-  }
-};
-template <class Code, int S>
-struct RunStep<Code, S, Step::Kind::copy> {
-  static constexpr int node = Code::plan.steps[S].node, result = Code::plan.steps[S].result;
-
-  template <class T>
-  static void run(const linden::detail::Binding<T>& binding, const linden::detail::Operands<T>& operands, Device& device) {
-    copy_operand(operands[node], binding.results[result], device.queue(0));
-  }
-};
+}
 
 /// Starts a plan on bound tensors; `saved` is the saved buffer (null if the plan has none).
 template <class Code, class T>
@@ -134,7 +120,7 @@ void run_plan(const linden::detail::Binding<T>& binding, const Pools& saved_pool
   linden::detail::Operands<T> operands;
   linden::detail::find_operands(Code::program, Code::plan, saved_pools, binding, saved, memory, operands);
   [&]<int... S>(std::integer_sequence<int, S...>) {
-    (RunStep<Code, S>::run(binding, operands, workspace.device()), ...);
+    (run_step<Code, S>(binding, operands, workspace.device()), ...);
   }(std::make_integer_sequence<int, Code::plan.step_count>{});
 }
 

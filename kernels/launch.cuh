@@ -1,9 +1,10 @@
 #pragma once
 /// \file
-/// What every kernel header needs: element access, reductions over a warp and a block in a fixed order, checked
-/// launches. Compiled by nvcc it is CUDA. Compiled by another compiler after tests/kernels/simulated_grid.hpp the same
-/// kernels run on the CPU, thread by thread, which is how their index arithmetic is tested where there is no GPU. Types
-/// T is float or bfloat16; arithmetic is float. Errors  DeviceError for a launch that fails, naming the kernel.
+/// What every kernel header needs: element access, reductions over a warp and a block in a fixed order, checked launches.
+/// Compiled by nvcc it is CUDA. Compiled by another compiler after tests/kernels/simulated_grid.hpp the same kernels run on the
+/// CPU, thread by thread, which is how their index arithmetic is tested where there is no GPU.
+/// Types   T is float or bfloat16; arithmetic is float.
+/// Errors  DeviceError for a launch that fails, naming the kernel.
 
 #include <cmath>
 #include <compare>
@@ -44,8 +45,7 @@ struct Queue {
 
 /// How an operation runs on a device: specialised beside its kernels with
 ///     template <class T> static void run(const Call<T>& call, const Queue& queue);      // T float or bfloat16
-///     template <class T> static long scratch(const Call<T>& call);                      // optional: floats of
-///     queue.scratch
+///     template <class T> static long scratch(const Call<T>& call);                      // optional: floats of scratch
 /// All pointers of the call are the device's; empty tensors are allowed. Results whose `data` is null are not wanted.
 template <class Operation>
 struct Kernel;
@@ -183,8 +183,7 @@ __device__ inline Value block_reduce(Value value, Join join) {
   return warp_reduce(value, join);
 }
 
-// ---- launches
-// -------------------------------------------------------------------------------------------------------------
+// ---- launches ---
 
 /// Blocks of a grid. Each extent may be 0: then nothing runs.
 struct Grid {

@@ -104,7 +104,6 @@ void run_loop_root(const linden::detail::Operands<T>& operands, const Queue& que
   LoopLines<T, count> lines;
   const Operand<T>& out = operands[Root];
   lines.out = lines_of(out);
-  lines.out.stride = out.stride;
   bool packs = fits_packs(out);
   for (int k = 0; k < count; ++k) {
     const Operand<T>& in = operands[static_cast<std::size_t>(reads.nodes[static_cast<std::size_t>(k)])];

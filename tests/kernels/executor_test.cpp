@@ -47,15 +47,6 @@ std::size_t saved_elements(const Sizes& s) {
   return static_cast<std::size_t>(Plans::kept.pools.elements(linden::Sizes{}.set(tokens, s.n).set(rank, s.r)));
 }
 
-double relative_error(const std::vector<float>& found, const std::vector<double>& expected) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
-    norm += std::pow(expected[i], 2);
-  }
-  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
-}
-
 template <class T>
 void check(const Sizes& s, double tolerance) {
   const std::vector<long> elements = s.elements();
@@ -93,7 +84,7 @@ void check(const Sizes& s, double tolerance) {
   for (const std::size_t k : {6U, 7U}) {
     std::vector<T> found(values[k].size());
     cuda::download(at[k], std::span<T>(found), device.stream());
-    BOOST_TEST(relative_error({found.begin(), found.end()}, expected[k]) < tolerance, "tensor " << k);
+    BOOST_TEST(relative_error(std::vector<float>(found.begin(), found.end()), expected[k]) < tolerance, "tensor " << k);
   }
   std::vector<float> found_a(values[8].size()), found_b(values[9].size());
   cuda::download(dA.data(), std::span<float>(found_a), device.stream());

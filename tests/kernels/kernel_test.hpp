@@ -14,6 +14,7 @@
 #include <limits>
 #include <linden/core/random.hpp>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "../../kernels/memory.cuh"
@@ -236,6 +237,16 @@ void expect_as_cpu(const Case& c, double tolerance) {
     BOOST_TEST(gaps_kept, Operation::name << ", result " << k << ": memory between the rows was written");
     BOOST_TEST(repeats, Operation::name << ", result " << k << ": another run gave other bits");
   }
+}
+
+/// |found - expected| / |expected|, Euclidean norms; the difference itself where nothing but zeros is expected.
+inline double relative_error(std::span<const float> found, std::span<const double> expected) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
+    norm += std::pow(expected[i], 2);
+  }
+  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
 }
 
 inline constexpr double float_tolerance = 1e-5, bfloat16_tolerance = 1e-2;

@@ -43,15 +43,6 @@ void round_to(std::span<double> values) {
   for (double& value : values) value = static_cast<double>(static_cast<float>(static_cast<T>(static_cast<float>(value))));
 }
 
-double relative_error(const std::vector<float>& found, std::span<const double> expected) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    difference += std::pow(static_cast<double>(found[i]) - expected[i], 2);
-    norm += std::pow(expected[i], 2);
-  }
-  return std::sqrt(difference / norm);
-}
-
 /// Loss, gradients and scores of one packed batch, with a rank per sequence: the device against the CPU in double.
 template <class T>
 void check(double tolerance) {
