@@ -11,24 +11,25 @@
 #include <linden/io/hf_config.hpp>
 #include <linden/io/json_file.hpp>
 
-#include "support/cli.hpp"
+#include "support/device_options.hpp"
 #include "support/evaluation.hpp"
 #include "support/fingerprint.hpp"
-#include "support/instances.hpp"
+#include "support/runs.hpp"
 #include "support/table.hpp"
 
 namespace {
 using namespace linden;
 
 struct Arguments {
-  std::string model, adapter, data, task, task_data, inference = "prefix", metric = "token_accuracy", json, name = "evaluation";
+  examples::EngineOptions engine;
+  std::string adapter, data, task, task_data, inference = "prefix", metric = "token_accuracy", json, name = "evaluation";
   std::vector<int> ranks;
   long limit = all_rows, max_length = 512, shots = -1;
   std::size_t max_tokens = 256, cache_mib = 2048, chunk = 1024;
 };
 
 void declare(CLI::App& app, Arguments& a) {
-  app.add_option("--model", a.model, "Hugging Face model directory")->required();
+  app.add_option("--model", a.engine.model, "Hugging Face model directory")->required();
   app.add_option("--adapter", a.adapter, "PEFT directory, or a sweep's")->required();
   auto* data = app.add_option("--data", a.data, "JSONL rows (default: unseen word problems of the demo's held-out kind)");
   auto* task = app.add_option("--task", a.task, "gsm8k, arc_challenge or hellaswag, as the evaluation harness has them")
@@ -54,6 +55,7 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--batch-tokens", a.chunk, "tokens in one pass, at most")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--json", a.json, "write the result here, and results per document beside it (.documents.jsonl)");
   app.add_option("--name", a.name, "of a sweep's result files: NAME.json in each run")->capture_default_str();
+  examples::add_device_options(app, a.engine);
 }
 
 std::vector<Example> examples_of(const Arguments& a) {
@@ -76,8 +78,7 @@ struct Questions {
   std::string fingerprint;
 };
 
-template <class C>
-Questions read_questions(const Arguments& a, const Tokenizer& tokenizer) {
+Questions read_questions(const Arguments& a, const Tokenizer& tokenizer, long positions) {
   Questions q;
   if (!a.task.empty()) {
     const TaskDescription& description = task_description(a.task);
@@ -91,7 +92,7 @@ Questions read_questions(const Arguments& a, const Tokenizer& tokenizer) {
     return q;
   }
   q.examples = examples_of(a);
-  q.samples = make_samples(tokenizer, q.examples, std::min(a.max_length, C::positions));
+  q.samples = make_samples(tokenizer, q.examples, std::min(a.max_length, positions));
   q.count = q.samples.size();
   q.metrics = a.metric == "exact_match"  ? std::vector<std::string>{"exact_match"}
               : a.metric == "loss"       ? std::vector<std::string>{"loss", "token_accuracy"}
@@ -102,29 +103,29 @@ Questions read_questions(const Arguments& a, const Tokenizer& tokenizer) {
 
 /// What the results of a document depend on.
 nlohmann::json settings_of(const Arguments& a, const Questions& q, const std::filesystem::path& adapter) {
-  nlohmann::json settings{{"model", examples::fingerprint_of_model(a.model)},
+  nlohmann::json settings{{"model", examples::fingerprint_of_model(a.engine.model)},
                           {"adapter", examples::fingerprint_of_adapter(adapter)},
                           {"questions", q.fingerprint},
                           {"inference", a.inference},
                           {"measures", a.task.empty() ? a.metric == "exact_match" ? "exact_match" : "scores" : a.task}};
+  examples::add_device(a.engine, settings);
   if (q.task) settings["shots"] = q.task->shots();
   if (a.metric == "exact_match" || a.task == gsm8k_task.name) settings["max_tokens"] = a.max_tokens;
   return settings;
 }
 
-template <class C>
-void measure(const Arguments& a, const Questions& q, const Tokenizer& tokenizer, RankEvaluator<C, float>& evaluator,
+void measure(const Arguments& a, const Questions& q, const Tokenizer& tokenizer, long positions, examples::AdaptedModel& model,
              examples::Pending& pending) {
-  GenerateOptions generation{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.model)};
+  GenerateOptions generation{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.engine.model)};
   generation.stop.push_back(tokenizer.eos());
   if (q.task && q.task->description().kind == TaskKind::generation)
-    examples::measure_generation(evaluator, *q.task, tokenizer, C::positions, generation, pending);
+    examples::measure_generation(model, *q.task, tokenizer, static_cast<std::size_t>(positions), generation, pending);
   else if (q.task)
-    examples::measure_choices(evaluator, *q.task, tokenizer, C::positions, pending);
+    examples::measure_choices(model, *q.task, tokenizer, static_cast<std::size_t>(positions), pending);
   else if (a.metric == "exact_match")
-    examples::measure_exact_match(evaluator, q.examples, tokenizer, generation, pending);
+    examples::measure_exact_match(model, q.examples, tokenizer, generation, pending);
   else
-    examples::measure_scores(evaluator, q.samples, pending);
+    examples::measure_scores(model, q.samples, pending);
 }
 
 /// The table on stdout, and the JSON of the same.
@@ -170,24 +171,21 @@ nlohmann::ordered_json summary(const Questions& q, const RankSet& ranks, const e
           {"documents", q.count}, {"metrics", metrics}};
 }
 
-template <class C>
 void evaluate_adapter(const Arguments& a, const std::filesystem::path& directory, const std::filesystem::path& json,
-                      const FrozenLlama<C, float>& model, const Tokenizer& tokenizer, const Questions& q) {
-  const auto adapter = LlamaAdapter<C, float>::load(directory);
-  const RankSet ranks = a.ranks.empty() ? adapter.description().train_ranks : RankSet(a.ranks);
+                      examples::Engine& engine, const Tokenizer& tokenizer, const Questions& q) {
+  const auto model = engine.adapted(directory, {.inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix,
+                                                .cache_bytes = a.cache_mib << 20U,
+                                                .chunk = a.chunk});
+  const RankSet ranks = a.ranks.empty() ? model->description().train_ranks : RankSet(a.ranks);
   std::vector<int> with_base{0};
   with_base.insert(with_base.end(), ranks.begin(), ranks.end());
-  RankEvaluator<C, float> evaluator(model, adapter,
-                                    {.inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix,
-                                     .cache_bytes = a.cache_mib << 20U,
-                                     .chunk = a.chunk});
   const nlohmann::json settings = settings_of(a, q, directory);
   auto results = json.empty() ? examples::DocumentResults()
                               : examples::DocumentResults(std::filesystem::path(json).replace_extension(".documents.jsonl"), settings);
   const double begin = examples::steady_seconds();
   {
     examples::Pending pending(q.count, with_base, results);
-    measure<C>(a, q, tokenizer, evaluator, pending);
+    measure(a, q, tokenizer, engine.positions(), *model, pending);
   }
   auto result = summary(q, ranks, results);
   result["inference"] = a.inference;
@@ -196,19 +194,18 @@ void evaluate_adapter(const Arguments& a, const std::filesystem::path& directory
   if (!json.empty()) write_json(json, result);
 }
 
-template <class C>
 void evaluate(const Arguments& a) {
-  const auto tokenizer = Tokenizer::load(a.model);
-  const Questions questions = read_questions<C>(a, tokenizer);
-  const auto model = open_llama<C, float>(a.model);
+  const auto tokenizer = Tokenizer::load(a.engine.model);
+  const auto engine = examples::make_engine(a.engine);
+  const Questions questions = read_questions(a, tokenizer, engine->positions());
   if (file_exists(std::filesystem::path(a.adapter) / "adapter_config.json"))
-    return evaluate_adapter<C>(a, a.adapter, a.json, model, tokenizer, questions);
+    return evaluate_adapter(a, a.adapter, a.json, *engine, tokenizer, questions);
   if (!a.json.empty()) throw UsageError("--json: a sweep's results go into its runs; --name names them");
   const auto runs = examples::list_runs(a.adapter);
   if (runs.empty()) throw DataError(text(a.adapter, ": holds neither an adapter nor runs of a sweep"));
   for (const examples::RunRecord& run : runs) {
     std::cout << run.folder.string() << (run.finished ? "" : ": not finished, left out") << "\n";
-    if (run.finished) evaluate_adapter<C>(a, run.folder, run.folder / (a.name + ".json"), model, tokenizer, questions);
+    if (run.finished) evaluate_adapter(a, run.folder, run.folder / (a.name + ".json"), *engine, tokenizer, questions);
   }
 }
 }  // namespace
@@ -217,6 +214,5 @@ int main(int argc, char** argv) {
   CLI::App app("Measures an adapter at every rank, and the area under the rank-accuracy curve.");
   Arguments a;
   declare(app, a);
-  return linden::examples::run_program(
-      argc, argv, app, [&] { with_configuration<CompiledConfigurations>(a.model, [&]<class C>(C) { evaluate<C>(a); }); });
+  return linden::examples::run_program(argc, argv, app, [&] { evaluate(a); });
 }

@@ -6,10 +6,10 @@
 // on. The same command again skips what is finished and does the rest; `report --sweep DIR` compares the runs.
 #include <linden/data/dataset.hpp>
 #include <linden/data/tokenizer.hpp>
+#include <linden/train/sample_order.hpp>
 
-#include "support/cli.hpp"
+#include "support/device_options.hpp"
 #include "support/fingerprint.hpp"
-#include "support/instances.hpp"
 #include "support/json_lines.hpp"
 #include "support/module_options.hpp"
 #include "support/progress.hpp"
@@ -21,7 +21,8 @@ namespace {
 using namespace linden;
 
 struct Arguments {
-  std::string model, data, output;
+  examples::EngineOptions engine;
+  std::string data, output;
   std::string adapter = "matryoshka", rank_weights = "aurac", scaling = "none", init = "reference", precision = "fp32";
   std::vector<std::string> targets, modules;
   std::vector<int> train_ranks;
@@ -33,7 +34,7 @@ struct Arguments {
 };
 
 void declare(CLI::App& app, Arguments& a) {
-  app.add_option("--model", a.model, "Hugging Face model directory")->required();
+  app.add_option("--model", a.engine.model, "Hugging Face model directory")->required();
   app.add_option("--data", a.data, "JSONL rows: question/answer, prompt/completion, or text")->required();
   app.add_option("--output", a.output, "directory for the adapter, metrics.jsonl and run.json, or for a sweep's runs")
       ->required();
@@ -67,6 +68,8 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--max-length", a.options.max_length, "samples are cut to so many tokens")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  examples::add_device_options(app, a.engine);
+  examples::add_keep_option(app, a.engine.keep);
 }
 
 /// The options the command line's words stand for; each run brings its own learning rate and seed.
@@ -124,7 +127,7 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
   const auto where = [](const std::string& path) {
     return std::filesystem::absolute(path).lexically_normal().string();
   };
-  const nlohmann::json model{{"path", where(a.model)}, {"fingerprint", examples::fingerprint_of_model(a.model)}};
+  const nlohmann::json model{{"path", where(a.engine.model.string())}, {"fingerprint", examples::fingerprint_of_model(a.engine.model)}};
   const nlohmann::json data{
       {"path", where(a.data)}, {"rows", samples.size()}, {"fingerprint", examples::fingerprint_of(samples)}};
   std::vector<PlannedRun> planned;
@@ -134,6 +137,7 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
     options.seed = run.seed;
     nlohmann::json settings = settings_of(options);
     settings["model"] = model;
+    examples::add_device(a.engine, settings);
     settings["data"] = data;
     const bool finished = examples::examine_run(run.folder, settings) == examples::RunState::finished;
     planned.push_back({run, options, std::move(settings), finished});
@@ -142,17 +146,16 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
 }
 
 /// Trains one adapter into its folder; `title` begins the progress line.
-template <class C>
-void train(const Arguments& a, const PlannedRun& planned, const FrozenLlama<C, float>& model,
-           std::span<const Sample> samples, const std::string& title) {
-  FineTuner<C, float> tuner(model, samples, planned.options);
+void train(const Arguments& a, const PlannedRun& planned, examples::Engine& engine, std::span<const Sample> samples,
+           const std::string& title) {
+  const auto training = engine.fine_tune(samples, planned.options);
   const std::filesystem::path& folder = planned.run.folder;
   examples::begin_run(folder, planned.settings);
   examples::JsonLines metrics(folder / "metrics.jsonl");
-  examples::Progress progress(tuner.total_steps());
+  examples::Progress progress(training->total_steps());
   examples::RunTotals totals;
-  while (!tuner.finished()) {
-    const StepReport step = tuner.step();
+  while (!training->finished()) {
+    const StepReport step = training->step();
     totals.steps = step.step;
     totals.tokens += step.tokens;
     totals.seconds += step.seconds;
@@ -170,7 +173,7 @@ void train(const Arguments& a, const PlannedRun& planned, const FrozenLlama<C, f
   }
   const EpochPlan epoch(samples.size(), planned.options.batch, planned.options.accumulate);
   totals.epochs = static_cast<double>(totals.steps) / static_cast<double>(epoch.steps());
-  tuner.adapter().save(folder, a.model);
+  training->save(folder, a.engine.model.string());
   examples::finish_run(folder, planned.settings, totals);
 }
 
@@ -189,26 +192,24 @@ void print_runs(const std::vector<PlannedRun>& planned) {
   std::cout << table;
 }
 
-template <class C>
 void finetune(const Arguments& a) {
   const auto runs = examples::sweep_runs(a.learning_rates, a.seeds, a.output);
   FineTuneOptions options = options_of(a);
-  options.max_length = std::min(options.max_length, C::positions);
-  const auto samples = make_samples(Tokenizer::load(a.model), read_jsonl(a.data, a.limit), options.max_length);
+  const auto engine = examples::make_engine(a.engine);
+  options.max_length = std::min(options.max_length, engine->positions());
+  const auto samples = make_samples(Tokenizer::load(a.engine.model), read_jsonl(a.data, a.limit), options.max_length);
   if (options.steps == 0)
     options.steps = total_steps(options.epochs, EpochPlan(samples.size(), options.batch, options.accumulate).steps());
   const auto planned = plan_runs(a, runs, options, samples);
 
-  std::optional<FrozenLlama<C, float>> model;
   for (std::size_t i = 0; i < planned.size(); ++i) {
     const PlannedRun& run = planned[i];
     if (run.finished) {
       std::cerr << run.run.folder.string() << ": is finished, skipped\n";
       continue;
     }
-    if (!model) model.emplace(open_llama<C, float>(a.model));
-    train<C>(a, run, *model, samples,
-             runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  "));
+    train(a, run, *engine, samples,
+          runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  "));
   }
   if (runs.size() > 1) print_runs(planned);
 }
@@ -218,7 +219,5 @@ int main(int argc, char** argv) {
   CLI::App app("Fine-tunes a Llama with LoRA, DyLoRA, MatryoshkaLoRA or a rank per sequence.");
   Arguments a;
   declare(app, a);
-  return linden::examples::run_program(argc, argv, app, [&] {
-    with_configuration<CompiledConfigurations>(a.model, [&]<class C>(C) { finetune<C>(a); });
-  });
+  return linden::examples::run_program(argc, argv, app, [&] { finetune(a); });
 }

@@ -4,14 +4,14 @@
 #include <linden/data/tokenizer.hpp>
 #include <linden/io/hf_config.hpp>
 
-#include "support/cli.hpp"
-#include "support/instances.hpp"
+#include "support/device_options.hpp"
 
 namespace {
 using namespace linden;
 
 struct Arguments {
-  std::string model, adapter, prompt;
+  examples::EngineOptions engine;
+  std::string adapter, prompt;
   int rank = 0;
   std::size_t max_tokens = 128;
   bool greedy = false;
@@ -20,7 +20,7 @@ struct Arguments {
 };
 
 void declare(CLI::App& app, Arguments& a) {
-  app.add_option("--model", a.model, "Hugging Face model directory")->required();
+  app.add_option("--model", a.engine.model, "Hugging Face model directory")->required();
   auto* adapter = app.add_option("--adapter", a.adapter, "PEFT directory");
   app.add_option("--rank", a.rank, "rank to read the adapter at (default: its full rank)")->needs(adapter);
   app.add_option("--prompt", a.prompt, "text to continue")->required();
@@ -28,20 +28,19 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_flag("--greedy", a.greedy, "always the most likely token");
   app.add_option("--temperature", a.temperature, "of sampling")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--seed", a.seed, "of sampling")->capture_default_str();
+  examples::add_device_options(app, a.engine);
 }
 
-template <class C>
 void generate(const Arguments& a) {
-  const auto tokenizer = Tokenizer::load(a.model);
-  const auto model = open_llama<C, float>(a.model);
-  const auto adapter = a.adapter.empty() ? LlamaAdapter<C, float>({}) : LlamaAdapter<C, float>::load(a.adapter);
-  const int r = a.rank > 0 ? a.rank : adapter.description().full_rank;
+  const auto tokenizer = Tokenizer::load(a.engine.model);
+  const auto model = examples::make_engine(a.engine)->adapted(a.adapter, {});
+  const int r = a.adapter.empty() ? 0 : a.rank > 0 ? a.rank : model->description().full_rank;
 
-  const std::vector<Prompt> prompts{{tokenizer.encode(a.prompt, true), a.adapter.empty() ? 0 : r}};
-  std::vector<std::int32_t> ids = prompts[0].ids;
+  const std::vector<std::vector<std::int32_t>> prompts{tokenizer.encode(a.prompt, true)};
+  std::vector<std::int32_t> ids = prompts[0];
   std::string shown = tokenizer.decode(ids);
   std::cout << shown << std::flush;
-  GenerateOptions options{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.model)};
+  GenerateOptions options{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.engine.model)};
   options.stop.push_back(tokenizer.eos());
   options.temperature = a.greedy ? 0 : a.temperature;
   options.seed = a.seed;
@@ -52,7 +51,7 @@ void generate(const Arguments& a) {
     shown = longer;
     return true;
   };
-  Generator<C, float>(model, adapter).run(prompts, options);
+  model->generate(prompts, std::vector{r}, options, [](std::size_t, std::size_t, const std::vector<std::int32_t>&) {});
   std::cout << "\n";
 }
 }  // namespace
@@ -61,6 +60,5 @@ int main(int argc, char** argv) {
   CLI::App app("Continues a text.");
   Arguments a;
   declare(app, a);
-  return linden::examples::run_program(
-      argc, argv, app, [&] { with_configuration<CompiledConfigurations>(a.model, [&]<class C>(C) { generate<C>(a); }); });
+  return linden::examples::run_program(argc, argv, app, [&] { generate(a); });
 }

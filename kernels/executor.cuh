@@ -8,10 +8,12 @@
 
 #include "loop.cuh"
 #include "product.cuh"
+#include "replay.cuh"
+#include "rows.cuh"
 
 namespace linden::cuda {
 
-/// One GPU's stream and what the work on it shares.
+/// One GPU's stream and what the work on it shares. Plans that are run on the same memory again are replayed (replay.cuh).
 class Device {
  public:
   explicit Device(int number = 0) {
@@ -21,14 +23,22 @@ class Device {
   }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
-  ~Device() { cudaStreamDestroy(stream_); }
+  ~Device() {
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
 
   [[nodiscard]] Stream stream() const { return stream_; }
   /// A queue whose scratch memory holds `floats`.
   [[nodiscard]] Queue queue(long floats) {
-    scratch_.reserve(static_cast<std::size_t>(floats));
+    if (static_cast<std::size_t>(floats) > scratch_.size()) {
+      replays_.clear();  // they know the old memory
+      scratch_.reserve(static_cast<std::size_t>(floats));
+    }
     return {stream_, products_.get(), scratch_.data()};
   }
+  [[nodiscard]] Staging& staging() { return staging_; }
+  [[nodiscard]] Replays& replays() { return replays_; }
   /// Waits for everything that was started.
   void wait() const { check(cudaStreamSynchronize(stream_), "the GPU's work failed"); }
 
@@ -36,6 +46,8 @@ class Device {
   Stream stream_ = nullptr;
   std::unique_ptr<Products> products_;
   Buffer<float> scratch_;
+  Staging staging_;
+  Replays replays_;
 };
 
 /// The scratch memory plans run in on a device; T is float or bfloat16.
@@ -70,14 +82,33 @@ class OnDevice {
   template <class T>
   const T* place(std::span<const T> elements, Buffer<T>& buffer) const {
     buffer.reserve(elements.size());
-    upload(elements, buffer.data(), device_->stream());
+    device_->staging().upload(elements, buffer.data(), device_->stream());
     return buffer.data();
+  }
+  template <class T>
+  void clear(T* data, std::size_t count) const {
+    check(cudaMemsetAsync(data, 0, count * sizeof(T), device_->stream()), "cannot clear memory");
+  }
+  template <class T>
+  void copy(const T* from, std::size_t count, T* to) const {
+    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToDevice, device_->stream()), "cannot copy on the GPU");
+  }
+  template <class T>
+  void scatter_rows(const T* from, const std::int32_t* places, long rows, long columns, T* to) const {
+    cuda::scatter_rows(from, places, rows, columns, to, device_->stream());
+  }
+  void best_columns(const float* elements, long n, std::span<std::int32_t> columns) const {
+    const Queue queue = device_->queue(static_cast<long>(columns.size()));
+    auto* const best = reinterpret_cast<std::int32_t*>(queue.scratch);
+    cuda::best_columns(elements, static_cast<long>(columns.size()), n, best, queue.stream);
+    fetch(best, columns);
   }
   /// Waits for the device, then brings what its kernels wrote.
   template <class T>
   void fetch(const T* from, std::span<T> to) const {
     download(from, to, device_->stream());
   }
+  [[nodiscard]] Device& device() const { return *device_; }
 
  private:
   Device* device_;
@@ -113,15 +144,41 @@ void run_step(const linden::detail::Binding<T>& binding, const linden::detail::O
   }
 }
 
+/// What a run of a plan depends on, beside the contents of memory.
+template <class Code, class T>
+Replays::Key replay_key(const linden::detail::Binding<T>& binding, const T* saved, const T* memory) {
+  Replays::Key key;
+  const auto add = [&key](auto word) {
+    if constexpr (std::is_pointer_v<decltype(word)>)
+      key.push_back(reinterpret_cast<std::uintptr_t>(word));
+    else
+      key.push_back(static_cast<std::uintptr_t>(word));
+  };
+  for (const void* const address : {static_cast<const void*>(&Code::plan), static_cast<const void*>(saved), static_cast<const void*>(memory)})
+    add(address);
+  const auto add_operands = [&](const auto& operands, int count) {
+    for (int k = 0; k < count; ++k) {
+      const Operand<T>& x = operands[static_cast<std::size_t>(k)];
+      add(x.data), add(x.ids), add(x.wide), add(x.rows), add(x.columns), add(x.stride), add(x.accumulate);
+    }
+  };
+  add_operands(binding.inputs, binding.input_count);
+  add_operands(binding.results, binding.result_count);
+  return key;
+}
+
 /// Starts a plan on bound tensors; `saved` is the saved buffer (null if the plan has none).
 template <class Code, class T>
 void run_plan(const linden::detail::Binding<T>& binding, const Pools& saved_pools, T* saved, Workspace<T>& workspace) {
   T* const memory = workspace.reserve(static_cast<std::size_t>(Code::plan.workspace.elements(binding.sizes)));
-  linden::detail::Operands<T> operands;
-  linden::detail::find_operands(Code::program, Code::plan, saved_pools, binding, saved, memory, operands);
-  [&]<int... S>(std::integer_sequence<int, S...>) {
-    (run_step<Code, S>(binding, operands, workspace.device()), ...);
-  }(std::make_integer_sequence<int, Code::plan.step_count>{});
+  Device& device = workspace.device();
+  device.replays().run(replay_key<Code>(binding, saved, memory), device.stream(), [&] {
+    linden::detail::Operands<T> operands;
+    linden::detail::find_operands(Code::program, Code::plan, saved_pools, binding, saved, memory, operands);
+    [&]<int... S>(std::integer_sequence<int, S...>) {
+      (run_step<Code, S>(binding, operands, device), ...);
+    }(std::make_integer_sequence<int, Code::plan.step_count>{});
+  });
 }
 
 }  // namespace linden::cuda

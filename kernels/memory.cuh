@@ -1,9 +1,12 @@
 #pragma once
 /// \file
-/// A GPU and memory on it.
+/// A GPU, memory on it, and the way there.
 /// Errors  DeviceError: no device, a device this program holds no code for, memory exhausted (bytes asked for, bytes free), a
 ///         failed copy. Nothing is changed then.
 
+#include <algorithm>
+#include <array>
+#include <cstring>
 #include <linden/core/element.hpp>
 #include <span>
 #include <utility>
@@ -47,6 +50,13 @@ inline void use_device(int device = 0) {
   if (const auto status = cudaFuncGetAttributes(&attributes, probe); status != cudaSuccess)
     throw DeviceError(text("linden: this program was not compiled for ", device_name(device),
                            "; add its architecture to CMAKE_CUDA_ARCHITECTURES (", cudaGetErrorString(status), ")"));
+}
+
+/// Bytes of the current GPU that nobody has.
+inline std::size_t free_memory() {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cannot ask for the GPU's memory");
+  return free;
 }
 
 /// Elements on the device. Not cleared.
@@ -97,5 +107,68 @@ void download(const T* from, std::span<T> to, Stream stream) {
   check(cudaMemcpyAsync(to.data(), from, to.size_bytes(), cudaMemcpyDeviceToHost, stream), "cannot copy from the GPU");
   check(cudaStreamSynchronize(stream), "the GPU's work failed");
 }
+
+/// Pinned memory through which data goes to a device: the host fills one piece while others are on their way. It waits only
+/// where all pieces are.
+class Staging {
+ public:
+  Staging() = default;
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+  ~Staging() {
+    for (Piece& piece : pieces_) {
+      if (piece.left != nullptr) cudaEventDestroy(piece.left);
+      if (piece.data != nullptr) cudaFreeHost(piece.data);
+    }
+  }
+
+  /// Copies `count` elements to the device, which fill(elements, first, n) writes in order, n of them from `first` on.
+  template <class T, class Fill>
+  void upload(std::size_t count, T* to, Stream stream, Fill&& fill) {
+    constexpr std::size_t at_a_time = piece_bytes / sizeof(T);
+    for (std::size_t first = 0; first < count; first += at_a_time) {
+      const std::size_t n = std::min(count - first, at_a_time);
+      T* const elements = static_cast<T*>(take(n * sizeof(T), stream));
+      fill(elements, first, n);
+      check(cudaMemcpyAsync(to + first, elements, n * sizeof(T), cudaMemcpyHostToDevice, stream), "cannot copy to the GPU");
+    }
+  }
+  /// Copies elements, which may be reused at once.
+  template <class T>
+  void upload(std::span<const T> from, T* to, Stream stream) {
+    upload(from.size(), to, stream,
+           [&](T* elements, std::size_t first, std::size_t n) { std::memcpy(elements, from.data() + first, n * sizeof(T)); });
+  }
+
+  static constexpr std::size_t piece_bytes = std::size_t(8) << 20U;
+
+ private:
+  struct Piece {
+    void* data = nullptr;
+    cudaEvent_t left = nullptr;  ///< everything in the piece has been copied
+  };
+
+  /// Room for so many bytes until the stream has copied them.
+  void* take(std::size_t bytes, Stream stream) {
+    if (pieces_[current_].data == nullptr) make(pieces_[current_]);
+    if (used_ + bytes > piece_bytes) {
+      check(cudaEventRecord(pieces_[current_].left, stream), "cannot mark a copy");
+      current_ = (current_ + 1) % pieces_.size();
+      used_ = 0;
+      if (pieces_[current_].data == nullptr) make(pieces_[current_]);
+      check(cudaEventSynchronize(pieces_[current_].left), "the GPU's work failed");
+    }
+    void* const room = static_cast<std::byte*>(pieces_[current_].data) + used_;
+    used_ += (bytes + 255) / 256 * 256;
+    return room;
+  }
+  static void make(Piece& piece) {
+    check(cudaEventCreateWithFlags(&piece.left, cudaEventDisableTiming), "cannot make an event");
+    check(cudaMallocHost(&piece.data, piece_bytes), "cannot pin memory");
+  }
+
+  std::array<Piece, 4> pieces_{};
+  std::size_t current_ = 0, used_ = 0;
+};
 
 }  // namespace linden::cuda

@@ -9,7 +9,7 @@
 #include <linden/eval/exact_match.hpp>
 #include <linden/eval/gsm8k.hpp>
 #include <linden/eval/multiple_choice.hpp>
-#include <linden/eval/rank_evaluator.hpp>
+#include <linden/eval/sample_score.hpp>
 #include <linden/eval/score.hpp>
 
 #include "support/document_results.hpp"

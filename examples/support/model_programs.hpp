@@ -6,4 +6,4 @@
 #include <linden/model/checkpoint.hpp>
 #include <linden/model/llama_adapter.hpp>
 #include <linden/model/llama_config.hpp>
-#include <linden/train/fine_tune.hpp>
+#include <linden/train/llama_pass.hpp>

@@ -3,12 +3,7 @@
 #include <linden/model/llama_adapter.hpp>
 #include <linden/train/llama_pass.hpp>
 
-#include "../../kernels/attention.cuh"
-#include "../../kernels/embedding.cuh"
-#include "../../kernels/executor.cuh"
-#include "../../kernels/head.cuh"
-#include "../../kernels/norm.cuh"
-#include "../../kernels/rotary.cuh"
+#include "../../kernels/llama.cuh"
 #include "kernels/kernel_test.hpp"
 #include "support/small_llama.hpp"
 
@@ -16,20 +11,6 @@ using namespace linden;
 using namespace linden::test;
 
 namespace {
-
-/// Weights in a device's buffer.
-template <class T>
-class DeviceLlama {
- public:
-  DeviceLlama(const std::vector<T>& flat, cuda::Device& device) : memory_(flat.size()), weights_(memory_.data()) {
-    cuda::upload(std::span<const T>(flat), memory_.data(), device.stream());
-  }
-  [[nodiscard]] const LlamaWeights<Small, T>& weights() const { return weights_; }
-
- private:
-  cuda::Buffer<T> memory_;
-  LlamaWeights<Small, T> weights_;
-};
 
 template <class T>
 std::vector<T> stored(std::span<const double> values) {
@@ -66,7 +47,9 @@ void check(double tolerance) {
   pass.score(model, adapter.factors(), rows.rows(), batch, losses, correct);
 
   cuda::Device device;
-  const DeviceLlama<T> there(stored<T>(model.parameters()), device);
+  Llama<Small, float> in_float;
+  std::ranges::copy(model.parameters(), in_float.parameters().begin());
+  const cuda::DeviceLlama<Small, T> there(in_float, device);
   const std::vector<T> factors = stored<T>(adapter.parameters());
   cuda::Buffer<T> factor_memory(factors.size());
   cuda::upload(std::span<const T>(factors), factor_memory.data(), device.stream());
@@ -75,7 +58,7 @@ void check(double tolerance) {
   cuda::upload(std::span<const float>(before), gradient_memory.data(), device.stream());
   WeightingRows<float> float_rows(adapter.description());
   float_rows.set(ranks, batch.offsets);
-  AdapterPass<Small, T, Keep::costly, cuda::OnDevice, DeviceLlama<T>> on_device{cuda::OnDevice(device)};
+  AdapterPass<Small, T, Keep::costly, cuda::OnDevice, cuda::DeviceLlama<Small, T>> on_device{cuda::OnDevice(device)};
   const AdapterFactors<Small, T> at(factor_memory.data(), 4);
   const double found_loss = on_device.run(there, at, float_rows.rows(), {gradient_memory.data(), 4}, batch, 0.5);
   std::vector<float> found(before.size()), found_losses(batch.tokens()), found_correct(batch.tokens());

@@ -172,17 +172,19 @@ V __shfl_sync(unsigned, V value, int lane) {
 
 namespace linden::cuda {
 
-/// Runs kernel(arguments...) for every block and thread of the grid.
+/// Starts kernel(arguments...) for every block and thread of the grid.
 template <class... P, class... A>
 void launch(const char*, Grid grid, int threads, Stream, void (*kernel)(P...), A... arguments) {
-  gridDim = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z)};
-  blockDim = {static_cast<unsigned>(threads), 1, 1};
-  for (unsigned z = 0; z < gridDim.z; ++z)
-    for (unsigned y = 0; y < gridDim.y; ++y)
-      for (unsigned x = 0; x < gridDim.x; ++x) {
-        blockIdx = {x, y, z};
-        SimulatedBlock::run(blockDim.x, [&] { kernel(static_cast<P>(arguments)...); });
-      }
+  simulated::start([=] {
+    gridDim = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z)};
+    blockDim = {static_cast<unsigned>(threads), 1, 1};
+    for (unsigned z = 0; z < gridDim.z; ++z)
+      for (unsigned y = 0; y < gridDim.y; ++y)
+        for (unsigned x = 0; x < gridDim.x; ++x) {
+          blockIdx = {x, y, z};
+          SimulatedBlock::run(blockDim.x, [&] { kernel(static_cast<P>(arguments)...); });
+        }
+  });
 }
 
 }  // namespace linden::cuda

@@ -5,16 +5,18 @@
 #include <linden/data/answer.hpp>
 #include <linden/data/dataset.hpp>
 #include <linden/data/tokenizer.hpp>
-#include <linden/eval/rank_evaluator.hpp>
+#include <linden/eval/sample_score.hpp>
+#include <linden/model/generate_options.hpp>
 
 namespace linden {
 
 /// \return one share in [0, 1] for each of `ranks` (0: base model alone). `on_answer` sees every answer: example, number of
 ///         the rank, text, whether it is right.
 /// Errors  UsageError without examples.
-template <LlamaConfiguration C, Real T>
+/// `evaluator` is a RankEvaluator, or has its `generate`.
+template <class Evaluator>
 std::vector<double> exact_match(
-    RankEvaluator<C, T>& evaluator, std::span<const Example> examples, std::span<const int> ranks,
+    Evaluator& evaluator, std::span<const Example> examples, std::span<const int> ranks,
     const Tokenizer& tokenizer, const GenerateOptions& generation,
     const std::function<void(std::size_t, std::size_t, const std::string&, bool)>& on_answer = {}) {
   if (examples.empty()) throw UsageError("nothing to measure: there are no examples");

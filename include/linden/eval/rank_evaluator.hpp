@@ -8,38 +8,23 @@
 /// Errors  UsageError for ranks the adapter does not have, and samples that are empty or longer than the model's positions.
 
 #include <functional>
-#include <linden/data/sample.hpp>
+#include <linden/eval/sample_score.hpp>
 #include <linden/model/generate.hpp>
 
 namespace linden {
 
-/// What the labels of one sample got at one rank.
-struct SampleScore {
-  double loss = 0;   ///< sum of the cross-entropies of the targets
-  long correct = 0;  ///< targets with the highest logit
-  long targets = 0;
-};
-
-struct EvaluationOptions {
-  Inference inference = Inference::prefix;
-  std::size_t cache_bytes = std::size_t{2} << 30U;
-  std::size_t chunk = 1024;  ///< tokens in one pass, at most
-};
-
-template <LlamaConfiguration C, Real T>
+template <LlamaConfiguration C, class T, class Backend = Host, class Model = FrozenLlama<C, T>>
 class RankEvaluator {
+  using Forward = CachedForward<C, T, Backend, Model>;
+  using Number = typename Forward::Number;
+  using Adapter = typename Forward::Adapter;
+
  public:
-  /// Samples that belong together; what neighbours have in common at the beginning goes through the model once. The choices
-  /// of a question are a document; so is any sample alone.
-  using Document = std::vector<Sample>;
-  /// Scores of a document, [sample * ranks + rank].
-  using OnScores = std::function<void(std::size_t document, std::span<const SampleScore> scores)>;
-  /// Token ids generated for a prompt at ranks[rank].
-  using OnText = std::function<void(std::size_t prompt, std::size_t rank, const std::vector<std::int32_t>& ids)>;
+  using Document = ScoredDocument;
 
   /// `adapter` must outlive the evaluator.
-  RankEvaluator(const FrozenLlama<C, T>& model, const LlamaAdapter<C, T>& adapter, const EvaluationOptions& options = {})
-      : model_(model), adapter_(adapter), options_(options), forward_(model, adapter, options.inference) {}
+  RankEvaluator(const Model& model, const Adapter& adapter, const EvaluationOptions& options = {}, Backend backend = Backend())
+      : model_(model), adapter_(adapter), options_(options), forward_(model, adapter, options.inference, backend) {}
 
   /// Scores every document at every rank (0: base model alone); reports each one when it is complete.
   void score(std::span<const Document> documents, std::span<const int> ranks, const OnScores& on_scores) {
@@ -81,7 +66,7 @@ class RankEvaluator {
     generation.on_end = [&](std::size_t k, const std::vector<std::int32_t>& ids) {
       on_text(k / ranks.size(), k % ranks.size(), ids);
     };
-    Generator<C, T>(model_, adapter_, options_.inference).run(all, generation);
+    Generator<C, T, Backend, Model>(model_, adapter_, options_.inference, forward_.backend()).run(all, generation);
   }
 
  private:
@@ -123,7 +108,7 @@ class RankEvaluator {
       all += rows_of(document) * static_cast<long>(ranks);
       largest = std::max(largest, rows_of(document));
     }
-    const auto affordable = static_cast<long>(options_.cache_bytes / CachedForward<C, T>::bytes_per_token);
+    const auto affordable = static_cast<long>(options_.cache_bytes / Forward::bytes_per_token);
     const long rows = std::max(largest, std::min(all, affordable));
     forward_.reserve(rows);
     cache_.reset(rows);
@@ -174,7 +159,7 @@ class RankEvaluator {
       for (const std::size_t end = t + pieces_[k].ids.size(); t < end; ++t) {
         if (targets_[t] < 0) continue;
         score.loss += static_cast<double>(losses_[t]);
-        score.correct += correct_[t] > T(0) ? 1 : 0;
+        score.correct += correct_[t] > Number(0) ? 1 : 0;
         ++score.targets;
       }
       lane.filled += static_cast<long>(pieces_[k].ids.size());
@@ -217,17 +202,17 @@ class RankEvaluator {
     bool reported = false;
   };
 
-  FrozenLlama<C, T> model_;
-  const LlamaAdapter<C, T>& adapter_;
+  Model model_;
+  const Adapter& adapter_;
   EvaluationOptions options_;
-  CachedForward<C, T> forward_;
+  Forward forward_;
   CacheRows cache_;
   std::vector<Lane> lanes_;
   std::map<std::size_t, Progress> scores_;  // documents under way
   std::vector<CachedTokens> pieces_;
   std::vector<std::size_t> in_pass_;
   std::vector<std::int32_t> targets_;
-  std::vector<T> losses_, correct_;
+  std::vector<Number> losses_, correct_;
 };
 
 }  // namespace linden

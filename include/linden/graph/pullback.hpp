@@ -5,16 +5,10 @@
 /// So a block is compiled once and run for every layer: one saved buffer per layer, one workspace for all.
 
 #include <linden/graph/function.hpp>
+#include <linden/graph/keep.hpp>
 #include <linden/graph/plan.hpp>
 
 namespace linden {
-
-/// What the forward pass keeps for the backward pass.
-enum class Keep {
-  everything,  ///< every node the backward pass reads
-  costly,      ///< not those that elementwise operations and norms rebuild from what is kept anyway
-  inputs       ///< nothing but the function's own inputs: the backward pass repeats the forward pass
-};
 
 namespace detail {
 

@@ -7,8 +7,8 @@
 /// Errors  ShapeError for an id outside the vocabulary or a position outside the model's.
 
 #include <algorithm>
-#include <linden/model/llama.hpp>
 #include <linden/model/llama_adapter.hpp>
+#include <linden/model/placed_batch.hpp>
 #include <linden/model/weighting_rows.hpp>
 #include <map>
 #include <optional>
@@ -48,19 +48,30 @@ class CacheRows {
   std::map<long, long> taken_;  // first row -> count
 };
 
-template <LlamaConfiguration C, Real T>
+template <LlamaConfiguration C, class T, class Backend = Host, class Model = FrozenLlama<C, T>>
 class CachedForward {
   using Layer = LlamaLayer<C>;
   using Head = LlamaHead<C>;
   using Cache = TensorView<T, Shape<cached, Layer::kv_columns>>;
 
  public:
+  using Number = detail::Arithmetic<T>;
+  using Adapter = LlamaAdapter<C, Number>;
   using Hidden = TensorView<T, Shape<tokens, C::hidden>>;
+  using Logits = TensorView<Number, Shape<tokens, C::vocabulary>>;
   /// Bytes of cache for one token.
   static constexpr std::size_t bytes_per_token = 2 * C::layers * Layer::kv_columns * sizeof(T);
 
-  CachedForward(FrozenLlama<C, T> model, const LlamaAdapter<C, T>& adapter, Inference inference)
-      : model_(std::move(model)), adapter_(adapter), inference_(inference), weighting_(adapter.description()) {}
+  /// A device takes the adapter as it is now.
+  CachedForward(Model model, const Adapter& adapter, Inference inference, Backend backend = Backend())
+      : model_(std::move(model)),
+        backend_(backend),
+        inference_(inference),
+        weighting_(adapter.description()),
+        factors_(place(adapter), adapter.factors().full_ranks),
+        workspace_(backend_.template workspace<T>()) {}
+
+  [[nodiscard]] const Backend& backend() const { return backend_; }
 
   /// Makes the cache hold `rows` tokens; what it held is lost when it grows.
   void reserve(long rows) {
@@ -71,52 +82,61 @@ class CachedForward {
   /// Output of the last layer for the tokens of all sequences, in order; valid until the next call.
   Hidden run(std::span<const CachedTokens> sequences) {
     pack(sequences);
-    const long n = inputs_.token_count();
-    const FrozenWeights<C, T>& w = model_.weights();
-    const RankRows<T> rows = weighting_.rows();
+    const long n = batch_.token_count();
+    const auto& w = model_.weights();
+    const std::int32_t* const rows_in_cache = backend_.place(std::span<const std::int32_t>(cache_rows_), placed_rows_);
     activations_.reserve(static_cast<std::size_t>(n * (2 * C::hidden + Layer::query_columns + 2 * Layer::kv_columns)));
     T* next = activations_.data();
     Hidden x = take<Hidden>(next), y = take<Hidden>(next);
     const auto q = take<TensorView<T, Shape<tokens, Layer::query_columns>>>(next);
     const auto k = take<TensorView<T, Shape<tokens, Layer::kv_columns>>>(next);
     const auto v = take<TensorView<T, Shape<tokens, Layer::kv_columns>>>(next);
-    evaluate_into<decltype(compile(typename Head::Embed{}))>(
-        workspace_, x, w.embedding, TensorView<const std::int32_t, Shape<tokens>>(ids_.data(), n).named("ids"));
+    evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, x, w.embedding, batch_.ids());
     for (long l = 0; l < C::layers; ++l) {
       const auto& weights = w.layers[static_cast<std::size_t>(l)];
-      const auto factors = adapter_.factors().layer(l, rows.active());
+      const auto factors = factors_.layer(l, weighting_.rows().active());
       auto fresh = std::tuple(q, k, v);
-      evaluate_into<decltype(compile(typename Layer::AdaptedKeys{}))>(workspace_, fresh, x, weights, factors, rows.view(n),
-                                                                      inputs_.angles());
-      fill_cache(sequences, k.data(), cache(l, 0));
-      fill_cache(sequences, v.data(), cache(l, 1));
+      evaluate_into<decltype(compile(typename Layer::AdaptedKeys{}))>(workspace_, fresh, x, weights, factors, batch_.rows(),
+                                                                      batch_.angles());
+      backend_.scatter_rows(k.data(), rows_in_cache, n, Layer::kv_columns, cache(l, 0).data());
+      backend_.scatter_rows(v.data(), rows_in_cache, n, Layer::kv_columns, cache(l, 1).data());
       evaluate_into<decltype(compile(typename Layer::AdaptedAfterKeys{}))>(
-          workspace_, y, x, q, cache(l, 0), cache(l, 1), weights, factors, rows.view(n), inputs_.spans());
+          workspace_, y, x, q, cache(l, 0), cache(l, 1), weights, factors, batch_.rows(), batch_.spans());
       std::swap(x, y);
     }
     return x;
   }
 
   /// Logits of some rows of hidden states.
-  void logits(Hidden hidden, TensorView<T, Shape<tokens, C::vocabulary>> out) {
+  void logits(Hidden hidden, Logits out) {
     evaluate_into<decltype(compile(typename Head::Logits{}))>(workspace_, out, hidden, model_.weights().norm,
                                                               model_.weights().head);
   }
 
   /// Cross-entropy, and whether the target has the highest logit, per row of hidden states; 0 where the target is negative.
-  void scores(Hidden hidden, std::span<const std::int32_t> targets, std::span<T> losses, std::span<T> correct) {
-    using Column = TensorView<T, Shape<tokens, 1>>;
+  void scores(Hidden hidden, std::span<const std::int32_t> targets, std::span<Number> losses, std::span<Number> correct) {
+    using Column = TensorView<Number, Shape<tokens, 1>>;
     const long n = hidden.rows();
-    auto out = std::tuple(Column(losses.data(), n), Column(correct.data(), n));
+    scores_.reserve(static_cast<std::size_t>(2 * n));
+    auto out = std::tuple(Column(scores_.data(), n), Column(scores_.data() + n, n));
+    const std::int32_t* const placed = backend_.place(targets, targets_);
     evaluate_into<decltype(compile(typename Head::Scores{}))>(
         workspace_, out, hidden, model_.weights().norm, model_.weights().head,
-        TensorView<const std::int32_t, Shape<tokens>>(targets.data(), n).named("targets"));
+        TensorView<const std::int32_t, Shape<tokens>>(placed, n).named("targets"));
+    backend_.fetch(scores_.data(), losses);
+    backend_.fetch(scores_.data() + n, correct);
   }
 
  private:
+  /// The factors where kernels read them.
+  const T* place(const Adapter& adapter) {
+    placed_factors_.set(backend_, adapter.parameters());
+    return placed_factors_.data();
+  }
+
   template <class View>
   View take(T*& next) const {
-    View view(next, inputs_.token_count());
+    View view(next, batch_.token_count());
     next += view.size();
     return view;
   }
@@ -128,6 +148,7 @@ class CachedForward {
   void pack(std::span<const CachedTokens> sequences) {
     ids_.clear();
     positions_.clear();
+    cache_rows_.clear();
     spans_.clear();
     ranks_.clear();
     offsets_.assign(1, 0);
@@ -136,33 +157,34 @@ class CachedForward {
       for (const long entry : {static_cast<long>(ids_.size()), count, s.first_row, s.filled + count})
         spans_.push_back(static_cast<std::int32_t>(entry));
       ids_.insert(ids_.end(), s.ids.begin(), s.ids.end());
-      for (long i = 0; i < count; ++i) positions_.push_back(static_cast<std::int32_t>(s.filled + i));
+      for (long i = 0; i < count; ++i) {
+        positions_.push_back(static_cast<std::int32_t>(s.filled + i));
+        cache_rows_.push_back(static_cast<std::int32_t>(s.first_row + s.filled + i));
+      }
       ranks_.push_back(s.rank);
       offsets_.push_back(static_cast<std::int32_t>(ids_.size()));
     }
-    inputs_.set(positions_, spans_);
     weighting_.set(ranks_, offsets_, inference_);
+    batch_.set(backend_, ids_, {}, positions_, spans_, weighting_.rows());
   }
 
-  /// Copies new keys or values of every sequence behind those it has.
-  static void fill_cache(std::span<const CachedTokens> sequences, const T* fresh, Cache rows) {
-    for (const CachedTokens& s : sequences) {
-      const auto count = static_cast<long>(s.ids.size()) * Layer::kv_columns;
-      std::copy_n(fresh, count, &rows(s.first_row + s.filled, 0));
-      fresh += count;
-    }
-  }
+  template <class E>
+  using Buffer = typename Backend::template Buffer<E>;
 
-  FrozenLlama<C, T> model_;
-  const LlamaAdapter<C, T>& adapter_;
+  Model model_;
+  Backend backend_;
   Inference inference_;
-  WeightingRows<T> weighting_;
+  WeightingRows<Number> weighting_;
+  detail::Placed<T, Backend> placed_factors_;
+  AdapterFactors<C, const T> factors_;
   long rows_ = 0;
-  AlignedBuffer<T> cache_, activations_;
-  std::vector<std::int32_t> ids_, positions_, spans_, offsets_;
+  Buffer<T> cache_, activations_;
+  Buffer<Number> scores_;
+  Buffer<std::int32_t> targets_, placed_rows_;
+  std::vector<std::int32_t> ids_, positions_, cache_rows_, spans_, offsets_;
   std::vector<int> ranks_;
-  PackedInputs<C, T> inputs_;
-  Workspace<T> workspace_;
+  detail::PlacedBatch<C, T, Backend> batch_;
+  decltype(std::declval<Backend>().template workspace<T>()) workspace_;
 };
 
 }  // namespace linden

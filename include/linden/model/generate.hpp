@@ -6,35 +6,23 @@
 /// Memory  the cache (at most `cache_bytes`, or one prompt) and the activations of `chunk` tokens; reused by the next call.
 /// Errors  UsageError for an empty prompt, one longer than the model's positions, or a rank the adapter does not have.
 
-#include <functional>
 #include <linden/core/random.hpp>
 #include <linden/model/cached_forward.hpp>
+#include <linden/model/generate_options.hpp>
 
 namespace linden {
 
-struct GenerateOptions {
-  std::size_t max_tokens = 256;      ///< new tokens per prompt, at most
-  std::vector<std::int32_t> stop{};  ///< generation ends before one of these ids
-  double temperature = 0;            ///< 0: the highest logit, lowest id on ties
-  std::uint64_t seed = 42;           ///< of sampling; every prompt has draws of its own
-  std::size_t cache_bytes = std::size_t{2} << 30U;
-  std::size_t chunk = 1024;          ///< tokens in one pass, at most, while prompts are read
-  std::function<bool(std::size_t prompt, std::int32_t id)> on_token{};  ///< sees every new token; false ends that prompt
-  std::function<void(std::size_t prompt, const std::vector<std::int32_t>& ids)> on_end{};  ///< a prompt's text is complete
-};
-
-/// A prompt, and the rank at which the adapter is read for it; 0: base model alone.
-struct Prompt {
-  std::vector<std::int32_t> ids;
-  int rank = 0;
-};
-
-template <LlamaConfiguration C, Real T>
+template <LlamaConfiguration C, class T, class Backend = Host, class Model = FrozenLlama<C, T>>
 class Generator {
+  using Forward = CachedForward<C, T, Backend, Model>;
+  using Hidden = typename Forward::Hidden;
+  using Number = typename Forward::Number;
+
  public:
   /// `adapter` must outlive the generator.
-  Generator(const FrozenLlama<C, T>& model, const LlamaAdapter<C, T>& adapter, Inference inference = Inference::prefix)
-      : forward_(model, adapter, inference), largest_rank_(adapter.description().full_rank) {}
+  Generator(const Model& model, const typename Forward::Adapter& adapter, Inference inference = Inference::prefix,
+            Backend backend = Backend())
+      : forward_(model, adapter, inference, backend), largest_rank_(adapter.description().full_rank) {}
 
   /// The continuation of every prompt.
   std::vector<std::vector<std::int32_t>> run(std::span<const Prompt> prompts, const GenerateOptions& options) {
@@ -53,8 +41,6 @@ class Generator {
   }
 
  private:
-  using Hidden = typename CachedForward<C, T>::Hidden;
-
   /// A prompt under way: its part of the cache, how much of it is filled, the tokens to feed next.
   struct Sequence {
     std::size_t prompt;
@@ -85,7 +71,7 @@ class Generator {
       all += capacity_of(prompt, options);
       largest = std::max(largest, capacity_of(prompt, options));
     }
-    const auto affordable = static_cast<long>(options.cache_bytes / CachedForward<C, T>::bytes_per_token);
+    const auto affordable = static_cast<long>(options.cache_bytes / Forward::bytes_per_token);
     rows_ = std::max(largest, std::min(all, affordable));
     forward_.reserve(rows_);
   }
@@ -133,7 +119,7 @@ class Generator {
       sequence.filled += count;
       sequence.next.erase(sequence.next.begin(), sequence.next.begin() + count);
       if (!sequence.next.empty()) continue;
-      std::copy_n(&hidden(row - 1, 0), C::hidden, last_.data() + complete_.size() * C::hidden);
+      forward_.backend().copy(&hidden(row - 1, 0), C::hidden, last_.data() + complete_.size() * C::hidden);
       complete_.push_back(in_pass_[k]);
     }
   }
@@ -143,10 +129,11 @@ class Generator {
     const auto count = static_cast<long>(complete_.size());
     if (count == 0) return;
     logits_.reserve(complete_.size() * C::vocabulary);
-    forward_.logits(Hidden(last_.data(), count), TensorView<T, Shape<tokens, C::vocabulary>>(logits_.data(), count));
+    forward_.logits(Hidden(last_.data(), count), typename Forward::Logits(logits_.data(), count));
+    pick(options.temperature);
     for (std::size_t k = 0; k < complete_.size(); ++k) {
       Sequence& sequence = running_[complete_[k]];
-      const std::int32_t id = pick(logits_.span().subspan(k * C::vocabulary, C::vocabulary), options.temperature, sequence.random);
+      const std::int32_t id = picked_[k];
       auto& text_so_far = out[sequence.prompt];
       const bool stops = std::ranges::find(options.stop, id) != options.stop.end();
       if (!stops) text_so_far.push_back(id);
@@ -164,26 +151,39 @@ class Generator {
     if (options.on_end) options.on_end(sequence.prompt, ids);
   }
 
-  static std::int32_t pick(std::span<const T> logits, double temperature, PythonRandom& random) {
+  /// A token for every sequence in `complete_`, from its logits.
+  void pick(double temperature) {
+    picked_.resize(complete_.size());
+    if (temperature <= 0) return forward_.backend().best_columns(logits_.data(), C::vocabulary, std::span(picked_));
+    row_.resize(C::vocabulary);
+    for (std::size_t k = 0; k < complete_.size(); ++k) {
+      forward_.backend().fetch(logits_.data() + k * C::vocabulary, std::span(row_));
+      picked_[k] = draw(row_, temperature, running_[complete_[k]].random);
+    }
+  }
+
+  static std::int32_t draw(std::span<const Number> logits, double temperature, PythonRandom& random) {
     const auto best = std::ranges::max_element(logits);
-    if (temperature <= 0) return static_cast<std::int32_t>(best - logits.begin());
-    const auto weight = [&](T logit) { return std::exp((static_cast<double>(logit) - static_cast<double>(*best)) / temperature); };
+    const auto weight = [&](Number logit) { return std::exp((static_cast<double>(logit) - static_cast<double>(*best)) / temperature); };
     double total = 0;
-    for (const T logit : logits) total += weight(logit);
+    for (const Number logit : logits) total += weight(logit);
     double left = random.random() * total;
     for (std::size_t id = 0; id < logits.size(); ++id)
       if ((left -= weight(logits[id])) < 0) return static_cast<std::int32_t>(id);
     return static_cast<std::int32_t>(best - logits.begin());
   }
 
-  CachedForward<C, T> forward_;
+  Forward forward_;
   int largest_rank_;
   long rows_ = 0;
   CacheRows cache_;
   std::vector<Sequence> running_;
   std::vector<CachedTokens> pieces_;
   std::vector<std::size_t> in_pass_, complete_;  // sequences of the pieces; those whose last token was read
-  AlignedBuffer<T> last_, logits_;
+  typename Backend::template Buffer<T> last_;
+  typename Backend::template Buffer<Number> logits_;
+  std::vector<std::int32_t> picked_;
+  std::vector<Number> row_;
 };
 
 }  // namespace linden

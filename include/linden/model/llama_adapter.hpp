@@ -43,6 +43,7 @@ class LlamaAdapter {
   [[nodiscard]] const AdapterDescription& description() const { return description_; }
   [[nodiscard]] const AdapterFactors<C, T>& factors() const { return factors_; }
   [[nodiscard]] std::span<T> parameters() { return memory_.span(); }
+  [[nodiscard]] std::span<const T> parameters() const { return memory_.span(); }
 
   /// The modules this model offers to adapters.
   static std::vector<ExpectedModule> modules() {

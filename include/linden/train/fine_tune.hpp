@@ -9,68 +9,58 @@
 /// Source  spec of the reference: arXiv:2605.07850 and Hugging Face Trainer 4.57.
 
 #include <chrono>
-#include <linden/adapter/rank_sampling.hpp>
+#include <functional>
 #include <linden/model/llama_adapter.hpp>
 #include <linden/model/weighting_rows.hpp>
-#include <linden/train/adamw.hpp>
 #include <linden/train/bf16_reference.hpp>
+#include <linden/train/fine_tune_options.hpp>
 #include <linden/train/llama_pass.hpp>
 #include <linden/train/sample_order.hpp>
 #include <linden/train/schedule.hpp>
+#include <linden/train/trained_parameters.hpp>
+#include <numeric>
 #include <optional>
 
 namespace linden {
 
-/// What adapters, gradients and moments are: float, or bfloat16 as the published reference has them.
-enum class Precision { fp32, bf16_reference };
+/// Tokens of the largest micro-batch that `batch` of the samples can make.
+[[nodiscard]] inline long largest_micro_batch(std::span<const Sample> samples, std::size_t batch) {
+  std::vector<std::size_t> lengths;
+  for (const Sample& sample : samples) lengths.push_back(sample.ids.size());
+  const auto longest = lengths.begin() + static_cast<std::ptrdiff_t>(std::min(batch, lengths.size()));
+  std::ranges::partial_sort(lengths, longest, std::greater());
+  return static_cast<long>(std::accumulate(lengths.begin(), longest, std::size_t(0)));
+}
 
-struct FineTuneOptions {
-  AdapterDescription adapter;
-  RankWeighting rank_weights;  ///< stratified: how likely each train rank is
-  Initialisation initialisation = Initialisation::reference;
-  double learning_rate = 2e-4;
-  double epochs = 3;
-  std::size_t steps = 0;  ///< optimiser steps; 0: as many as the epochs have
-  std::size_t batch = 4, accumulate = 4;
-  std::uint64_t seed = 42;
-  long max_length = 512;  ///< samples are cut to so many tokens where they are made
-  double max_gradient_norm = 1;
-  Precision precision = Precision::fp32;
-  AdamWOptions adamw{};
-};
-
-/// What one optimiser step did.
-struct StepReport {
-  std::size_t step = 0;  ///< counts from 1
-  double loss = 0, gradient_norm = 0, learning_rate = 0;
-  std::size_t tokens = 0;
-  double seconds = 0;
-};
-
-template <LlamaConfiguration C, Real T>
+/// T: what kernels compute with; on a device also bfloat16, with float masters. Memory for the largest micro-batch is taken when
+/// the tuner is made.
+template <LlamaConfiguration C, class T, Keep Policy = Keep::costly, class Backend = Host, class Model = FrozenLlama<C, T>>
 class FineTuner {
+  using Number = detail::Arithmetic<T>;
+
  public:
+  using Pass = AdapterPass<C, T, Policy, Backend, Model>;
+
   /// The samples must outlive the tuner.
-  FineTuner(const FrozenLlama<C, T>& model, std::span<const Sample> samples, const FineTuneOptions& options)
+  FineTuner(const Model& model, std::span<const Sample> samples, const FineTuneOptions& options, Backend backend = Backend())
       : model_(model),
         samples_(samples),
         options_(options),
-        adapter_(options.adapter),
-        gradient_memory_(adapter_.parameters().size()),
-        gradients_(gradient_memory_.data(), options.adapter.full_ranks()),
-        m_(adapter_.parameters().size()),
-        v_(adapter_.parameters().size()),
+        adapter_(initial(options)),
+        trained_(adapter_.parameters(), backend),
+        factors_(trained_.values(), options.adapter.full_ranks()),
+        gradients_(trained_.gradients(), options.adapter.full_ranks()),
         order_(EpochPlan(samples.size(), options.batch, options.accumulate), options.seed),
         dylora_(options.adapter.train_ranks, options.seed),
         stratified_(options.adapter.train_ranks, options.rank_weights, options.seed),
         rows_(options.adapter),
-        total_steps_(options.steps > 0 ? options.steps : linden::total_steps(options.epochs, order_.plan().steps())) {
-    adapter_.initialise(options.initialisation, options.seed);
-    for (auto* buffer : {&gradient_memory_, &m_, &v_}) std::ranges::fill(buffer->span(), T(0));
+        total_steps_(options.steps > 0 ? options.steps : linden::total_steps(options.epochs, order_.plan().steps())),
+        pass_(backend) {
     if (options.precision == Precision::bf16_reference) {
+      if constexpr (!on_host) throw UsageError("bf16-reference: adapters of this precision are trained on the CPU only");
       reference_.emplace(adapter_.parameters().size(), options.adapter.full_ranks());
-      round_to_bf16(adapter_.parameters());
     }
+    pass_.reserve(largest_micro_batch(samples, options.batch), options.adapter.full_ranks());
     rows_.set(options.adapter.full_rank,
               options.adapter.kind == AdapterKind::matryoshka ? Inference::weighted : Inference::prefix);
   }
@@ -78,7 +68,11 @@ class FineTuner {
   [[nodiscard]] std::size_t total_steps() const { return total_steps_; }
   [[nodiscard]] std::size_t steps_done() const { return done_; }
   [[nodiscard]] bool finished() const { return done_ == total_steps_; }
-  [[nodiscard]] LlamaAdapter<C, T>& adapter() { return adapter_; }
+  /// The adapter as it is now.
+  [[nodiscard]] LlamaAdapter<C, Number>& adapter() {
+    trained_.read();
+    return adapter_;
+  }
 
   /// One optimiser step. A step without any target changes nothing but counts.
   StepReport step() {
@@ -86,16 +80,21 @@ class FineTuner {
     StepReport report{.step = done_ + 1};
     const std::size_t per_epoch = order_.plan().steps();
     if (order_.epoch() != done_ / per_epoch || done_ == 0) order_.start_epoch(done_ / per_epoch);
-    accumulate(done_ % per_epoch, report);
     report.learning_rate = options_.learning_rate * linear_schedule(done_, total_steps_);
-    update(report);
-    std::ranges::fill(gradient_memory_.span(), T(0));
+    if (const long targets = targets_of(done_ % per_epoch); targets > 0) {
+      trained_.clear_gradients();
+      accumulate(done_ % per_epoch, targets, report);
+      report.gradient_norm = update(report.learning_rate);
+      report.loss = pass_.loss();
+    }
     ++done_;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;
   }
 
  private:
+  static constexpr bool on_host = std::is_same_v<Backend, Host>;
+
   /// Buffers of Precision::bf16_reference: the factors with p in A, and the gradients of one micro-batch.
   struct Reference {
     Reference(std::size_t count, const ModuleRanks& ranks)
@@ -106,41 +105,45 @@ class FineTuner {
     AdapterFactors<C, T> scaled, micro;
   };
 
-  /// Clips the gradients and steps.
-  void update(StepReport& report) {
-    const std::span<T> gradient = gradient_memory_.span();
-    double factor = 1;
-    if (reference_) {
-      report.gradient_norm = clip_as_reference(gradients_, gradient, options_.max_gradient_norm);
-    } else {
-      report.gradient_norm = gradient_norm(std::span<const T>(gradient));
-      factor = clip_factor(report.gradient_norm, options_.max_gradient_norm);
-    }
-    if (report.loss == 0 && report.gradient_norm == 0) return;
-    adamw_step<T>(adapter_.parameters(), gradient, m_.span(), v_.span(), ++updates_, report.learning_rate, options_.adamw, factor);
-    if (reference_)
-      for (const std::span<T> stored : {adapter_.parameters(), m_.span(), v_.span()}) round_to_bf16(stored);
+  static LlamaAdapter<C, Number> initial(const FineTuneOptions& options) {
+    LlamaAdapter<C, Number> adapter(options.adapter);
+    adapter.initialise(options.initialisation, options.seed);
+    if (options.precision == Precision::bf16_reference) round_to_bf16(adapter.parameters());
+    return adapter;
   }
 
-  /// Loss and gradients of all micro-batches of a step.
-  void accumulate(std::size_t step_of_epoch, StepReport& report) {
-    const std::size_t micro_batches = order_.plan().micro_batches(step_of_epoch);
+  /// Clips the gradients and steps. \return their norm.
+  double update(double learning_rate) {
+    if constexpr (on_host)
+      if (reference_) {
+        const double norm = clip_as_reference(gradients_, trained_.gradient_span(), options_.max_gradient_norm);
+        trained_.step(learning_rate, options_.adamw, 1);
+        round_to_bf16(adapter_.parameters());
+        for (const std::span<T> moment : trained_.moments()) round_to_bf16(moment);
+        return norm;
+      }
+    return trained_.update(learning_rate, options_.adamw, options_.max_gradient_norm);
+  }
+
+  [[nodiscard]] long targets_of(std::size_t step_of_epoch) const {
     long targets = 0;
-    for (const std::size_t sample : order_.accumulation(step_of_epoch)) targets += count_targets(samples_[sample]);
-    if (targets == 0) return;
-    for (std::size_t m = 0; m < micro_batches; ++m) {
+    for (const std::size_t sample : order_.accumulation(step_of_epoch))
+      targets += std::ranges::count_if(samples_[sample].labels, [](std::int32_t label) { return label != Sample::ignored; });
+    return targets;
+  }
+
+  /// Gradients of all micro-batches of a step.
+  void accumulate(std::size_t step_of_epoch, long targets, StepReport& report) {
+    pass_.start();
+    for (std::size_t m = 0; m < order_.plan().micro_batches(step_of_epoch); ++m) {
       batch_.clear();
       for (const std::size_t sample : order_.micro_batch(step_of_epoch, m)) batch_.append(samples_[sample], C::positions);
       report.tokens += batch_.tokens();
-      report.loss += one_micro_batch(1.0 / static_cast<double>(targets));
+      one_micro_batch(1.0 / static_cast<double>(targets));
     }
   }
 
-  static long count_targets(const Sample& sample) {
-    return std::ranges::count_if(sample.labels, [](std::int32_t label) { return label != Sample::ignored; });
-  }
-
-  double one_micro_batch(double scale) {
+  void one_micro_batch(double scale) {
     const AdapterDescription& description = options_.adapter;
     if (description.kind == AdapterKind::dylora) {
       rows_.set(dylora_.next());
@@ -149,36 +152,35 @@ class FineTuner {
       stratified_.next(ranks_);
       rows_.set(ranks_, batch_.offsets);
     }
-    if (reference_) return one_reference_micro_batch(rows_.rows(), scale);
-    return pass_.run(model_, adapter_.factors(), rows_.rows(), gradients_, batch_, scale);
+    if constexpr (on_host)
+      if (reference_) return one_reference_micro_batch(rows_.rows(), scale);
+    pass_.add(model_, factors_, rows_.rows(), gradients_, batch_, scale);
   }
 
-  double one_reference_micro_batch(const RankRows<T>& rows, double scale) {
+  void one_reference_micro_batch(const RankRows<T>& rows, double scale) {
     const bool folds_p = options_.adapter.kind == AdapterKind::matryoshka;
     std::ranges::fill(reference_->micro_memory.span(), T(0));
-    if (folds_p)
-      apply_p_as_reference<C, T>(adapter_.parameters(), reference_->scaled_memory.span(), reference_->scaled, rows);
-    const double loss = pass_.run(model_, folds_p ? reference_->scaled : adapter_.factors(),
-                                  folds_p ? RankRows<T>(reference_->ones.data(), rows.active()) : rows, reference_->micro, batch_, scale);
-    accumulate_as_reference<C, T>(reference_->micro_memory.span(), reference_->micro, rows, folds_p, gradient_memory_.span());
-    return loss;
+    if (folds_p) apply_p_as_reference<C, T>(adapter_.parameters(), reference_->scaled_memory.span(), reference_->scaled, rows);
+    pass_.add(model_, folds_p ? reference_->scaled : factors_,
+              folds_p ? RankRows<T>(reference_->ones.data(), rows.active()) : rows, reference_->micro, batch_, scale);
+    accumulate_as_reference<C, T>(reference_->micro_memory.span(), reference_->micro, rows, folds_p, trained_.gradient_span());
   }
 
-  FrozenLlama<C, T> model_;
+  Model model_;
   std::span<const Sample> samples_;
   FineTuneOptions options_;
-  LlamaAdapter<C, T> adapter_;
-  AlignedBuffer<T> gradient_memory_;
-  AdapterFactors<C, T> gradients_;
-  AlignedBuffer<T> m_, v_;
+  LlamaAdapter<C, Number> adapter_;
+  TrainedParameters<T, Backend> trained_;
+  AdapterFactors<C, T> factors_;
+  AdapterFactors<C, Number> gradients_;
   SampleOrder order_;
   UniformRanks dylora_;
   StratifiedRanks stratified_;
-  WeightingRows<T> rows_;
-  std::size_t total_steps_, done_ = 0, updates_ = 0;
+  WeightingRows<Number> rows_;
+  std::size_t total_steps_, done_ = 0;
   std::vector<int> ranks_;
   Batch batch_;
-  AdapterPass<C, T> pass_;
+  Pass pass_;
   std::optional<Reference> reference_;
 };
 

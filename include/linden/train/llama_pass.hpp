@@ -5,9 +5,8 @@
 /// Units   loss is the sum of the cross-entropies of all targets times `scale` (1 / N for the mean over an accumulated batch).
 /// Memory  nothing is allocated once the largest batch has been seen.
 
-#include <linden/backend/host.hpp>
 #include <linden/data/batch.hpp>
-#include <linden/model/llama.hpp>
+#include <linden/model/placed_batch.hpp>
 
 namespace linden {
 
@@ -19,10 +18,14 @@ class Activations {
  public:
   using Hidden = TensorView<T, Shape<tokens, C::hidden>>;
 
+  /// Of all buffers together.
+  static long elements(long token_count, const Sizes& sizes) {
+    return hidden_elements(token_count) + C::layers * Pass::kept.pools.elements(sizes);
+  }
   void resize(long token_count, const Sizes& sizes) {
     tokens_ = token_count;
     saved_per_layer_ = Pass::kept.pools.elements(sizes);
-    hidden_.reserve(static_cast<std::size_t>((C::layers + 3) * token_count * C::hidden));
+    hidden_.reserve(static_cast<std::size_t>(hidden_elements(token_count)));
     saved_.reserve(static_cast<std::size_t>(C::layers * saved_per_layer_));
   }
   /// Input of layer l; hidden(C::layers) is the output of the last.
@@ -32,33 +35,10 @@ class Activations {
   [[nodiscard]] T* saved(long l) const { return saved_.data() + l * saved_per_layer_; }
 
  private:
+  static long hidden_elements(long token_count) { return (C::layers + 3) * token_count * C::hidden; }
+
   typename Backend::template Buffer<T> hidden_, saved_;
   long tokens_ = 0, saved_per_layer_ = 0;
-};
-
-/// What numbers are on the CPU that kernels compute with as T.
-template <class T>
-using Arithmetic = std::conditional_t<narrow<T>, float, T>;
-
-/// Elements for kernels: rounded to T where they are not of it, and where the backend reads them.
-template <class T, class Backend>
-class Placed {
- public:
-  void set(const Backend& backend, std::span<const Arithmetic<T>> elements) {
-    if constexpr (std::is_same_v<T, Arithmetic<T>>) {
-      data_ = backend.place(elements, buffer_);
-    } else {
-      rounded_.clear();
-      for (const Arithmetic<T> element : elements) rounded_.push_back(static_cast<T>(element));
-      data_ = backend.place(std::span<const T>(rounded_), buffer_);
-    }
-  }
-  [[nodiscard]] const T* data() const { return data_; }
-
- private:
-  typename Backend::template Buffer<T> buffer_;
-  std::vector<T> rounded_;
-  const T* data_ = nullptr;
 };
 
 /// {first query, queries, first key, keys} per sequence, from the offsets of a batch.
@@ -69,64 +49,6 @@ inline void spans_of(const Batch& batch, std::vector<std::int32_t>& spans) {
     spans.insert(spans.end(), {first, count, first, count});
   }
 }
-
-/// A batch, and the P of its tokens, where kernels read them.
-template <LlamaConfiguration C, class T, class Backend>
-class PlacedBatch {
- public:
-  void set(const Backend& backend, const Batch& batch, const RankRows<Arithmetic<T>>& rows) {
-    spans_of(batch, host_spans_);
-    inputs_.set(batch.positions, host_spans_);
-    const auto ids = [&](std::span<const std::int32_t> from, auto& buffer) { return backend.place(from, buffer); };
-    ids_ = ids(batch.ids, id_buffer_);
-    targets_ = ids(batch.targets, target_buffer_);
-    spans_ = ids(host_spans_, span_buffer_);
-    cosine_.set(backend, inputs_.angles().cosine.span());
-    sine_.set(backend, inputs_.angles().sine.span());
-    rows_ = place_rows(backend, rows);
-  }
-  [[nodiscard]] long token_count() const { return inputs_.token_count(); }
-  [[nodiscard]] auto ids() const { return Tokens(ids_, token_count()).named("ids"); }
-  [[nodiscard]] auto targets() const { return Tokens(targets_, token_count()).named("targets"); }
-  [[nodiscard]] auto spans() const {
-    return TensorView<const std::int32_t, Shape<sequences, 4>>(spans_, static_cast<long>(host_spans_.size()) / 4).named("spans");
-  }
-  [[nodiscard]] auto angles() const {
-    using View = TensorView<const T, Shape<tokens, C::head_size / 2>>;
-    typename LlamaLayer<C>::template Angles<Bound<const T>> record;
-    record.cosine = View(cosine_.data(), token_count()).named("cosine");
-    record.sine = View(sine_.data(), token_count()).named("sine");
-    return record;
-  }
-  [[nodiscard]] auto rows() const { return rows_.view(token_count()); }
-
- private:
-  using Tokens = TensorView<const std::int32_t, Shape<tokens>>;
-  template <class E>
-  using Buffer = typename Backend::template Buffer<E>;
-
-  /// Kinds that share their rows go on doing so.
-  RankRows<T> place_rows(const Backend& backend, const RankRows<Arithmetic<T>>& rows) {
-    std::array<typename RankRows<T>::Rows, module_kinds> placed;
-    for (std::size_t kind = 0; kind < module_kinds; ++kind) {
-      const auto& from = rows.of(kind);
-      std::size_t same = 0;
-      while (rows.of(same) != from) ++same;
-      const long elements = from.stride == 0 ? from.active_rank : token_count() * from.stride;
-      if (same == kind) row_elements_[kind].set(backend, std::span(from.data, static_cast<std::size_t>(elements)));
-      placed[kind] = {row_elements_[same].data(), from.active_rank, from.stride};
-    }
-    return RankRows<T>(placed);
-  }
-
-  PackedInputs<C, Arithmetic<T>> inputs_;
-  std::vector<std::int32_t> host_spans_;
-  Buffer<std::int32_t> id_buffer_, target_buffer_, span_buffer_;
-  const std::int32_t *ids_ = nullptr, *targets_ = nullptr, *spans_ = nullptr;
-  Placed<T, Backend> cosine_, sine_;
-  std::array<Placed<T, Backend>, module_kinds> row_elements_;
-  RankRows<T> rows_;
-};
 
 inline auto id_view(const std::vector<std::int32_t>& ids, const char* name) {
   return TensorView<const std::int32_t, Shape<tokens>>(ids.data(), static_cast<long>(ids.size())).named(name);
@@ -152,28 +74,53 @@ class AdapterPass {
 
   explicit AdapterPass(Backend backend = Backend()) : backend_(backend), workspace_(backend_.template workspace<T>()) {}
 
+  /// Bytes a batch of so many tokens needs at these ranks, beside weights, adapters and what kernels use as scratch memory.
+  static std::size_t bytes(long token_count, const ModuleRanks& ranks) {
+    const Sizes sizes = sizes_of(token_count, ranks);
+    return (static_cast<std::size_t>(Activations::elements(token_count, sizes)) + workspace_elements(sizes)) * sizeof(T);
+  }
+  /// Takes the memory for batches of up to so many tokens.
+  void reserve(long token_count, const ModuleRanks& ranks) {
+    const Sizes sizes = sizes_of(token_count, ranks);
+    activations_.resize(token_count, sizes);
+    workspace_.reserve(workspace_elements(sizes));
+  }
+
   /// Loss of the batch; adds its gradients to `gradients`. Only the active ranks' prefix of the factors is read, and only that
   /// of the gradients is written.
   double run(const Model& model, const AdapterFactors<C, T>& factors, const RankRows<Number>& rows,
              const AdapterFactors<C, Number>& gradients, const Batch& batch, double scale) {
+    start();
+    add(model, factors, rows, gradients, batch, scale);
+    return loss();
+  }
+
+  /// The same for several batches, whose losses add up where they are computed: start, add each, ask for the loss.
+  void start() {
+    loss_.reserve(1);
+    backend_.clear(loss_.data(), 1);
+  }
+  void add(const Model& model, const AdapterFactors<C, T>& factors, const RankRows<Number>& rows,
+           const AdapterFactors<C, Number>& gradients, const Batch& batch, double scale) {
     const auto& w = model.weights();
     const ModuleRanks active = rows.active();
     forward(w, factors, rows, batch);
     const Number factor = static_cast<Number>(scale);
     const Number* const placed = backend_.place(std::span(&factor, 1), scale_);
-    numbers_.reserve(1);
-    auto top = std::tuple(Scalar(numbers_.data()).named("loss"), activations_.gradient(C::layers));
-    evaluate_into<decltype(value_and_grad<0>(typename Head::Loss{}))>(
-        workspace_, top, activations_.hidden(C::layers), w.norm, w.head, batch_.targets(),
-        TensorView<const Number, Shape<>>(placed).named("scale"));
+    auto top = std::tuple(Accumulate{Scalar(loss_.data()).named("loss")}, activations_.gradient(C::layers));
+    evaluate_into<Loss>(workspace_, top, activations_.hidden(C::layers), w.norm, w.head, batch_.targets(),
+                        TensorView<const Number, Shape<>>(placed).named("scale"));
     for (long l = C::layers - 1; l >= 0; --l)
       run_backward(Block{}, workspace_, activations_.saved(l),
                    std::tuple(activations_.gradient(l), Accumulate{gradients.layer(l, active)}),
                    activations_.gradient(l + 1), activations_.hidden(l), w.layers[static_cast<std::size_t>(l)],
                    factors.layer(l, active), batch_.rows(), batch_.angles(), batch_.spans());
-    Number loss = 0;
-    backend_.fetch(numbers_.data(), std::span(&loss, 1));
-    return static_cast<double>(loss);
+  }
+  /// Waits for a device.
+  [[nodiscard]] double loss() const {
+    Number sum = 0;
+    backend_.fetch(loss_.data(), std::span(&sum, 1));
+    return static_cast<double>(sum);
   }
 
   /// Cross-entropy and correctness per token ([tokens] each, 0 where there is no target), without gradients.
@@ -183,25 +130,39 @@ class AdapterPass {
     forward(w, factors, rows, batch);
     using Column = TensorView<Number, Shape<tokens, 1>>;
     const long n = batch_.token_count();
-    numbers_.reserve(static_cast<std::size_t>(2 * n));
-    auto out = std::tuple(Column(numbers_.data(), n), Column(numbers_.data() + n, n));
+    scores_.reserve(static_cast<std::size_t>(2 * n));
+    auto out = std::tuple(Column(scores_.data(), n), Column(scores_.data() + n, n));
     evaluate_into<decltype(compile(typename Head::Scores{}))>(workspace_, out, activations_.hidden(C::layers), w.norm, w.head,
                                                               batch_.targets());
-    backend_.fetch(numbers_.data(), losses);
-    backend_.fetch(numbers_.data() + n, correct);
+    backend_.fetch(scores_.data(), losses);
+    backend_.fetch(scores_.data() + n, correct);
   }
 
  private:
   using Scalar = TensorView<Number, Shape<>>;
+  using Loss = decltype(value_and_grad<0>(typename Head::Loss{}));
+  using Activations = detail::Activations<C, T, Block, Backend>;
   template <class E>
   using Buffer = typename Backend::template Buffer<E>;
 
-  void forward(const auto& w, const AdapterFactors<C, T>& factors, const RankRows<Number>& rows, const Batch& batch) {
-    batch_.set(backend_, batch, rows);
-    const ModuleRanks active = rows.active();
+  static Sizes sizes_of(long token_count, const ModuleRanks& ranks) {
     Sizes sizes;
-    active.bind(sizes.set(tokens, batch_.token_count()));
-    activations_.resize(batch_.token_count(), sizes);
+    ranks.bind(sizes.set(tokens, token_count));
+    return sizes;
+  }
+  /// Of the largest plan.
+  static std::size_t workspace_elements(const Sizes& sizes) {
+    using detail::PullbackCode;
+    return static_cast<std::size_t>(std::max({PullbackCode<Block, false>::plan.workspace.elements(sizes),
+                                              PullbackCode<Block, true>::plan.workspace.elements(sizes),
+                                              plan_of<Loss>.workspace.elements(sizes)}));
+  }
+
+  void forward(const auto& w, const AdapterFactors<C, T>& factors, const RankRows<Number>& rows, const Batch& batch) {
+    detail::spans_of(batch, spans_);
+    batch_.set(backend_, batch.ids, batch.targets, batch.positions, spans_, rows);
+    const ModuleRanks active = rows.active();
+    activations_.resize(batch_.token_count(), sizes_of(batch_.token_count(), active));
     auto first = activations_.hidden(0);
     evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, first, w.embedding, batch_.ids());
     for (long l = 0; l < C::layers; ++l)
@@ -211,8 +172,9 @@ class AdapterPass {
 
   Backend backend_;
   detail::PlacedBatch<C, T, Backend> batch_;
-  detail::Activations<C, T, Block, Backend> activations_;
-  Buffer<Number> scale_, numbers_;  // numbers_: loss, or scores
+  Activations activations_;
+  std::vector<std::int32_t> spans_;
+  Buffer<Number> scale_, loss_, scores_;
   decltype(std::declval<Backend>().template workspace<T>()) workspace_;
 };
 

@@ -1,0 +1,41 @@
+#pragma once
+/// \file
+/// A GPU as a Runtime of engines (engine_of.hpp).
+
+#include "../../kernels/llama.cuh"
+#include "../../kernels/trained_parameters.cuh"
+#include "support/engine_of.hpp"
+#include "support/progress.hpp"
+
+namespace linden::examples {
+
+/// T: what it computes with, float or bfloat16.
+template <class T>
+class CudaRuntime {
+ public:
+  using element = T;
+  using Backend = cuda::OnDevice;
+  template <class C>
+  using Model = cuda::DeviceLlama<C, T>;
+  static constexpr std::array policies{Keep::everything, Keep::costly, Keep::inputs};
+
+  [[nodiscard]] Backend backend() { return Backend(device_); }
+  /// Less what kernels take as scratch memory.
+  [[nodiscard]] std::optional<std::size_t> free_bytes() const {
+    const std::size_t free = cuda::free_memory();
+    return free - std::min(free, scratch);
+  }
+  template <class C>
+  [[nodiscard]] Model<C> load(const FrozenLlama<C, float>& stored) {
+    const auto all = static_cast<std::size_t>(LlamaWeights<C, T>::count());
+    Progress progress(all);
+    return Model<C>(stored, device_, [&](std::size_t sent) { progress.update(sent, "weights to the GPU"); });
+  }
+
+ private:
+  static constexpr std::size_t scratch = std::size_t(512) << 20U;  ///< logits of a chunk, pieces of sums, graphs
+
+  cuda::Device device_;
+};
+
+}  // namespace linden::examples

@@ -1,0 +1,70 @@
+#pragma once
+/// \file
+/// Parameters under training on a device: float masters, gradients and moments, and the copy in T that kernels read, all in flat
+/// buffers there. A step is two launches; only the gradient's norm comes back.
+/// Errors  UsageError as in train/adamw.hpp. Where the norm is not finite nothing is updated.
+
+#include <linden/train/trained_parameters.hpp>
+
+#include "adamw.cuh"
+#include "executor.cuh"
+
+namespace linden {
+
+template <class T>
+class TrainedParameters<T, cuda::OnDevice> {
+ public:
+  /// `parameters` are copied to the device, and back by `read`.
+  TrainedParameters(std::span<float> parameters, const cuda::OnDevice& backend)
+      : parameters_(parameters),
+        backend_(backend),
+        masters_(parameters.size()),
+        gradients_(parameters.size()),
+        m_(parameters.size()),
+        v_(parameters.size()),
+        rounded_(rounds ? parameters.size() : 0),
+        norm_(1) {
+    backend_.place(std::span<const float>(parameters), masters_);
+    for (const auto* buffer : {&gradients_, &m_, &v_}) backend_.clear(buffer->data(), parameters.size());
+    if constexpr (rounds) {
+      const std::vector<T> rounded(parameters.begin(), parameters.end());
+      backend_.place(std::span<const T>(rounded), rounded_);
+    }
+  }
+
+  [[nodiscard]] T* values() const {
+    if constexpr (rounds)
+      return rounded_.data();
+    else
+      return masters_.data();
+  }
+  [[nodiscard]] float* gradients() const { return gradients_.data(); }
+  void clear_gradients() { backend_.clear(gradients_.data(), parameters_.size()); }
+
+  /// An AdamW step with gradients clipped to max_norm. \return their norm before.
+  double update(double learning_rate, const AdamWOptions& options, double max_norm) {
+    const auto n = static_cast<long>(parameters_.size());
+    cuda::AdamWBuffers buffers;
+    buffers.param = masters_.data(), buffers.grad = gradients_.data(), buffers.m = m_.data(), buffers.v = v_.data();
+    if constexpr (rounds) buffers.half = rounded_.data();
+    cuda::adamw(buffers, n, max_norm, AdamWStep<float>(++updates_, learning_rate, options), norm_.data(),
+                backend_.device().queue(cuda::adamw_scratch(n)));
+    float norm = 0;
+    backend_.fetch(norm_.data(), std::span(&norm, 1));
+    return static_cast<double>(norm);
+  }
+  /// Brings the parameters to where they were given.
+  void read() const { backend_.fetch(masters_.data(), parameters_); }
+
+ private:
+  static constexpr bool rounds = sizeof(T) < sizeof(float);
+
+  std::span<float> parameters_;
+  cuda::OnDevice backend_;
+  cuda::Buffer<float> masters_, gradients_, m_, v_;
+  cuda::Buffer<T> rounded_;
+  cuda::Buffer<float> norm_;
+  std::size_t updates_ = 0;
+};
+
+}  // namespace linden

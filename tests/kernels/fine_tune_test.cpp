@@ -1,0 +1,152 @@
+#define BOOST_TEST_MODULE kernels_fine_tune
+#include <linden/train/fine_tune.hpp>
+
+#include "../../kernels/llama.cuh"
+#include "../../kernels/trained_parameters.cuh"
+#include "kernels/kernel_test.hpp"
+#include "support/small_llama.hpp"
+
+using namespace linden;
+using namespace linden::test;
+
+namespace {
+
+template <class T>
+using DeviceTuner = FineTuner<Small, T, Keep::costly, cuda::OnDevice, cuda::DeviceLlama<Small, T>>;
+
+/// Sequences of different lengths that count upwards, the first two tokens not learned.
+std::vector<Sample> samples(std::size_t count) {
+  PythonRandom random(3);
+  std::vector<Sample> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    Sample sample{{1}, {Sample::ignored}, static_cast<long>(i)};
+    const auto start = static_cast<std::int32_t>(random.below(17)), length = static_cast<std::int32_t>(1 + random.below(9));
+    for (std::int32_t k = 0; k < length; ++k) {
+      sample.ids.push_back(2 + (start + k) % 17);
+      sample.labels.push_back(k < 1 ? Sample::ignored : sample.ids.back());
+    }
+    all.push_back(sample);
+  }
+  return all;
+}
+
+FineTuneOptions options(AdapterKind kind, std::size_t steps) {
+  FineTuneOptions o;
+  o.adapter = {.kind = kind, .full_rank = 4, .train_ranks = RankSet{1, 2, 4}};
+  o.learning_rate = 1e-2;
+  o.steps = steps;
+  o.batch = 2;
+  o.accumulate = 1;
+  return o;
+}
+
+const Llama<Small, float>& model() {
+  static const auto random = Llama<Small, float>::random(11, 0.2);
+  return random;
+}
+
+struct Run {
+  std::vector<double> losses, norms;
+  std::vector<float> adapter;
+};
+
+template <class Tuner>
+Run run(Tuner& tuner) {
+  Run r;
+  while (!tuner.finished()) {
+    const StepReport step = tuner.step();
+    r.losses.push_back(step.loss);
+    r.norms.push_back(step.gradient_norm);
+  }
+  r.adapter.assign(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+  return r;
+}
+
+template <class T>
+Run on_device(const FineTuneOptions& o, std::span<const Sample> data) {
+  cuda::Device device;
+  DeviceTuner<T> tuner(cuda::DeviceLlama<Small, T>(model(), device), data, o, cuda::OnDevice(device));
+  return run(tuner);
+}
+
+Run on_cpu(const FineTuneOptions& o, std::span<const Sample> data) {
+  FineTuner<Small, float> tuner(model(), data, o);
+  return run(tuner);
+}
+
+double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]) / std::abs(b[i]));
+  return largest;
+}
+constexpr std::array kinds{AdapterKind::lora, AdapterKind::dylora, AdapterKind::matryoshka, AdapterKind::stratified};
+}  // namespace
+
+namespace {
+void expect_as_cpu(AdapterKind kind, std::size_t steps, std::size_t accumulate) {
+  const auto data = samples(20);
+  FineTuneOptions o = options(kind, steps);
+  o.accumulate = accumulate;
+  const Run here = on_cpu(o, data), there = on_device<float>(o, data);
+  BOOST_TEST(there.losses.size() == steps);
+  BOOST_TEST(largest_difference(there.losses, here.losses) < 1e-4, to_string(kind));
+  BOOST_TEST(largest_difference(there.norms, here.norms) < 1e-3, to_string(kind));
+}
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(fifty_steps_follow_the_cpu_in_float) { expect_as_cpu(AdapterKind::matryoshka, 50, 1); }
+BOOST_AUTO_TEST_CASE(every_kind_follows_the_cpu_in_float) {
+  for (const AdapterKind kind : kinds) expect_as_cpu(kind, 5, 2);
+}
+
+BOOST_AUTO_TEST_CASE(bfloat16_learns_as_float_does) {
+  const auto data = samples(24);
+  const FineTuneOptions o = options(AdapterKind::matryoshka, 10);
+  const Run here = on_cpu(o, data), there = on_device<bfloat16>(o, data);
+  BOOST_TEST(largest_difference(there.losses, here.losses) < 3e-2);
+}
+
+BOOST_AUTO_TEST_CASE(two_runs_have_the_same_bits) {
+  const auto data = samples(10);
+  const FineTuneOptions o = options(AdapterKind::stratified, 4);
+  const Run a = on_device<bfloat16>(o, data), b = on_device<bfloat16>(o, data);
+  BOOST_TEST((a.losses == b.losses && a.adapter == b.adapter));
+}
+
+BOOST_AUTO_TEST_CASE(a_step_without_targets_changes_nothing) {
+  auto data = samples(6);
+  for (Sample& sample : data) std::ranges::fill(sample.labels, Sample::ignored);
+  const FineTuneOptions o = options(AdapterKind::lora, 1);
+  LlamaAdapter<Small, float> initial(o.adapter);
+  initial.initialise(o.initialisation, o.seed);
+  const Run r = on_device<float>(o, data);
+  BOOST_TEST(r.losses[0] == 0.0);
+  BOOST_TEST(std::ranges::equal(r.adapter, initial.parameters()));
+}
+
+#ifndef __CUDACC__
+// What the simulated runtime counts: a step takes no memory and waits twice, for the norm and the loss; where
+// batches stay of one size, blocks are replayed as graphs, and the results stay the same.
+BOOST_AUTO_TEST_CASE(a_step_allocates_nothing_waits_only_at_its_end_and_replays_blocks) {
+  std::vector<Sample> data = samples(12);
+  for (Sample& sample : data) sample = data[1];
+  const FineTuneOptions o = options(AdapterKind::matryoshka, 5);
+  cuda::Device device;
+  DeviceTuner<float> tuner(cuda::DeviceLlama<Small, float>(model(), device), data, o, cuda::OnDevice(device));
+  std::vector<double> losses;
+  for (int seen = 0; seen < 2; ++seen) losses.push_back(tuner.step().loss);
+  std::size_t launches = 0;
+  while (!tuner.finished()) {
+    using namespace cuda::simulated;
+    const std::size_t allocated = allocations, waited = waits, before = replays;
+    launches = cuda::simulated::launches;
+    losses.push_back(tuner.step().loss);
+    launches = cuda::simulated::launches - launches;
+    BOOST_TEST(allocations == allocated);
+    BOOST_TEST(waits == waited + 2);
+    BOOST_TEST(replays == before + 2 + 2 * Small::layers);  // embedding, head, blocks both ways
+  }
+  BOOST_TEST(launches < 30U);
+  BOOST_TEST(largest_difference(losses, on_cpu(o, data).losses) < 1e-4);
+}
+#endif
