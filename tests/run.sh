@@ -59,15 +59,15 @@ check_with_clang() {
     xargs -0 -P "$jobs" -n 1 clang++ $flags
 }
 
-# Lets ctest's output through, and prints the tests that skipped cases just before the summary.
+# Lets the output of PRESET's ctest through, and prints the tests that skipped cases just before the summary.
 skipped_before_summary() {
-  awk '
+  awk -v log_file="build/$1/Testing/Temporary/LastTest.log" '
     /^[0-9]+% tests passed/ { summary = 1 }
     summary { held = held $0 "\n"; next }
     { print; fflush() }
     END {
       command = "sed -n \"s/.*Test [a-z]* \\\"\\(.*\\)\\\" is skipped.*SKIPPED: /SKIPPED \\1: /p\" " \
-                "build/tests/Testing/Temporary/LastTest.log | sort -u"
+                log_file " | sort -u"
       while ((command | getline line) > 0) print line
       printf "%s", held
     }'
@@ -76,11 +76,12 @@ skipped_before_summary() {
 # The compiler for GPUs; empty where there is none.
 nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
 
-# The GPU backend for ARCHITECTURES, and its tests.
+# The GPU backend and its programs for ARCHITECTURES, and their tests.
 build_and_test_cuda() {
-  cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="$1" >/dev/null
+  cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="$1" \
+    -DLINDEN_CONFIGURATIONS=WordProblems >/dev/null
   cmake --build --preset cuda --parallel "$jobs" --target tests_cuda
-  ctest --preset cuda --label-regex '^cuda$'
+  ctest --preset cuda --label-regex '^cuda$' | skipped_before_summary cuda
 }
 
 if $cuda; then
@@ -108,4 +109,4 @@ fi
 
 heading "release: everything"
 build tests all
-ctest --preset tests --parallel 2 | skipped_before_summary
+ctest --preset tests --parallel 2 | skipped_before_summary tests

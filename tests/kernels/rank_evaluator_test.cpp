@@ -84,21 +84,3 @@ BOOST_AUTO_TEST_CASE(texts_of_every_rank) {
   BOOST_TEST((texts(there, {}) == texts(here, {})));
   BOOST_TEST((texts(there, {.temperature = 0.7}) == texts(here, {.temperature = 0.7})));
 }
-
-// Rows of logits with ties, infinities and more columns than a block has threads: the first of the highest.
-BOOST_AUTO_TEST_CASE(the_best_column_is_the_first_of_the_highest) {
-  constexpr long columns = 2500;
-  Values logits = Values::random(4, columns, 3);
-  const auto at = [&](long row, long column) -> float& { return logits.data[static_cast<std::size_t>(row * columns + column)]; };
-  at(0, 7) = at(0, 2001) = at(0, 8) = 50;
-  at(1, 2499) = 50;
-  for (long j = 0; j < columns; ++j) at(2, j) = -std::numeric_limits<float>::infinity();
-  at(3, 1030) = at(3, 6) = std::numeric_limits<float>::infinity();
-  cuda::Device device;
-  const cuda::OnDevice backend(device);
-  cuda::Buffer<float> memory;
-  const float* const placed = backend.place(std::span<const float>(logits.data), memory);
-  std::vector<std::int32_t> best(4, -1);
-  backend.best_columns(placed, columns, std::span(best));
-  BOOST_TEST(best == (std::vector<std::int32_t>{7, 2499, 0, 6}), boost::test_tools::per_element());
-}

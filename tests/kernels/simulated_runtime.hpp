@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation, cudaErrorStreamCaptureUnsupported };
+enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation, cudaErrorNoKernelImageForDevice };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 using cudaStream_t = int*;
@@ -32,6 +32,8 @@ namespace linden::cuda::simulated {
 using Work = std::function<void()>;
 
 inline std::size_t free_memory = std::size_t(1) << 34U;  ///< tests make it small
+inline int devices = 1;
+inline bool has_code = true;  ///< for the device
 inline std::size_t allocations = 0, waits = 0, launches = 0, replays = 0;  ///< counted for tests
 inline std::deque<Work> waiting;                         ///< started, not done yet
 inline std::vector<Work>* captured = nullptr;            ///< where it goes instead while a graph is captured
@@ -117,7 +119,7 @@ inline cudaError_t cudaMemset2DAsync(void* to, std::size_t pitch, int value, std
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = linden::cuda::simulated::devices;
   return cudaSuccess;
 }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
@@ -125,7 +127,9 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
   return cudaSuccess;
 }
-inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, void (*)()) { return cudaSuccess; }
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, void (*)()) {
+  return linden::cuda::simulated::has_code ? cudaSuccess : cudaErrorNoKernelImageForDevice;
+}
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = nullptr;
   return cudaSuccess;
@@ -185,7 +189,9 @@ inline cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
   return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline const char* cudaGetErrorString(cudaError_t status) { return status == cudaSuccess ? "no error" : "out of memory"; }
+inline const char* cudaGetErrorString(cudaError_t status) {
+  return status == cudaSuccess ? "no error" : status == cudaErrorMemoryAllocation ? "out of memory" : "no kernel image";
+}
 
 #include "../../kernels/launch.cuh"
 
