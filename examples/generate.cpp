@@ -33,7 +33,8 @@ void declare(CLI::App& app, Arguments& a) {
 
 void generate(const Arguments& a) {
   const auto tokenizer = Tokenizer::load(a.engine.model);
-  const auto model = examples::make_engine(a.engine)->adapted(a.adapter, {});
+  const auto engine = examples::make_engine(a.engine);
+  const auto model = engine->adapted(a.adapter, {});
   const int r = a.adapter.empty() ? 0 : a.rank > 0 ? a.rank : model->description().full_rank;
 
   const std::vector<std::vector<std::int32_t>> prompts{tokenizer.encode(a.prompt, true)};

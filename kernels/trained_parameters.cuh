@@ -32,6 +32,7 @@ class TrainedParameters<T, cuda::OnDevice> {
     }
   }
 
+  [[nodiscard]] std::span<float> parameters() const { return parameters_; }
   [[nodiscard]] T* values() const {
     if constexpr (rounds)
       return rounded_.data();
@@ -44,14 +45,21 @@ class TrainedParameters<T, cuda::OnDevice> {
   /// An AdamW step with gradients clipped to max_norm. \return their norm before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
     const auto n = static_cast<long>(parameters_.size());
-    cuda::AdamWBuffers buffers;
-    buffers.param = masters_.data(), buffers.grad = gradients_.data(), buffers.m = m_.data(), buffers.v = v_.data();
-    if constexpr (rounds) buffers.half = rounded_.data();
-    cuda::adamw(buffers, n, max_norm, AdamWStep<float>(++updates_, learning_rate, options), norm_.data(),
+    cuda::adamw(buffers(), n, max_norm, next_step(learning_rate, options), norm_.data(),
                 backend_.device().queue(cuda::adamw_scratch(n)));
     float norm = 0;
     backend_.fetch(norm_.data(), std::span(&norm, 1));
     return static_cast<double>(norm);
+  }
+  /// What a step reads and writes, and its numbers; for arithmetic other than `update`'s.
+  [[nodiscard]] cuda::AdamWBuffers buffers() const {
+    cuda::AdamWBuffers all;
+    all.param = masters_.data(), all.grad = gradients_.data(), all.m = m_.data(), all.v = v_.data();
+    if constexpr (rounds) all.half = rounded_.data();
+    return all;
+  }
+  [[nodiscard]] AdamWStep<float> next_step(double learning_rate, const AdamWOptions& options) {
+    return AdamWStep<float>(++updates_, learning_rate, options);
   }
   /// Brings the parameters to where they were given.
   void read() const { backend_.fetch(masters_.data(), parameters_); }

@@ -55,7 +55,7 @@ check_with_clang() {
   eigen=$(pkg-config --variable=prefix eigen3 2>/dev/null || echo /usr)/include/eigen3
   flags="-std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -Iinclude -Itests -Iexamples -I$generated -isystem $eigen"
   flags+=" -DBOOST_TEST_DYN_LINK -DLINDEN_TEST_DIR=\"tests\""
-  find examples bench tests/graph tests/ops tests/adapter "$generated/Llama31_8B.cpp" -name '*.cpp' -print0 |
+  find examples bench tests/graph tests/ops tests/adapter "$generated/Llama31_8B.cpp" -name '*.cpp' -not -path 'bench/kernels/*' -print0 |
     xargs -0 -P "$jobs" -n 1 clang++ $flags
 }
 

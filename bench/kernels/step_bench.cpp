@@ -7,7 +7,7 @@
 #include <linden/model/llama_config.hpp>
 #include <linden/train/llama_pass.hpp>
 
-#include "../../kernels/trained_parameters.cuh"
+#include "../../kernels/fine_tune.cuh"
 #include "kernels/device_bench.hpp"
 
 namespace {

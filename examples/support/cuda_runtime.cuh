@@ -2,8 +2,7 @@
 /// \file
 /// A GPU as a Runtime of engines (engine_of.hpp).
 
-#include "../../kernels/llama.cuh"
-#include "../../kernels/trained_parameters.cuh"
+#include "../../kernels/fine_tune.cuh"
 #include "support/engine_of.hpp"
 #include "support/progress.hpp"
 

@@ -57,6 +57,7 @@ class AdaptedModel {
                         const GenerateOptions& generation, const OnText& on_text) = 0;
 };
 
+/// What it makes must not outlive it.
 class Engine {
  public:
   Engine() = default;

@@ -13,8 +13,11 @@
 #include <cmath>
 #include <linden/core/parallel.hpp>
 #include <linden/core/tensor.hpp>
-#include <linden/model/parameters.hpp>
+#include <linden/model/adapter_description.hpp>
+#include <linden/model/placed_batch.hpp>
+#include <linden/train/trained_parameters.hpp>
 #include <span>
+#include <vector>
 
 namespace linden {
 
@@ -99,5 +102,58 @@ double clip_as_reference(AdapterFactors<C, T> gradients, std::span<T> flat, doub
     for (T& g : flat) g = rounded_to_bf16(g * static_cast<T>(factor));
   return norm;
 }
+
+/// What a micro-batch is run with.
+template <LlamaConfiguration C, class T>
+struct ReferenceMicroBatch {
+  using Number = detail::Arithmetic<T>;
+  AdapterFactors<C, T> factors;
+  RankRows<Number> rows;
+  AdapterFactors<C, Number> gradients;
+};
+
+/// The arithmetic above around the micro-batches of a step, on the CPU. (On a device: kernels/bf16_reference.cuh.)
+template <LlamaConfiguration C, class T, class Backend>
+class ReferenceTraining {
+ public:
+  /// `trained` holds rounded parameters in the layout of AdapterFactors, and must outlive this.
+  ReferenceTraining(TrainedParameters<T, Backend>& trained, const AdapterDescription& description, const Backend&)
+      : trained_(trained),
+        folds_p_(description.kind == AdapterKind::matryoshka),
+        scaled_memory_(trained.parameters().size()),
+        micro_memory_(trained.parameters().size()),
+        ones_(static_cast<std::size_t>(description.full_ranks().largest()), T(1)),
+        factors_(trained.values(), description.full_ranks()),
+        sums_(trained.gradients(), description.full_ranks()),
+        scaled_(scaled_memory_.data(), description.full_ranks()),
+        micro_(micro_memory_.data(), description.full_ranks()) {}
+
+  /// Before a micro-batch with P in these rows (MatryoshkaLoRA: one row for all tokens, of full rank).
+  ReferenceMicroBatch<C, T> begin(const RankRows<T>& rows) {
+    std::ranges::fill(micro_memory_.span(), T(0));
+    if (!folds_p_) return {factors_, rows, micro_};
+    apply_p_as_reference<C, T>(trained_.parameters(), scaled_memory_.span(), scaled_, rows);
+    return {scaled_, RankRows<T>(ones_.data(), rows.active()), micro_};
+  }
+  /// After it: its gradients are added to the step's.
+  void end(const RankRows<T>& rows) {
+    accumulate_as_reference<C, T>(micro_memory_.span(), micro_, rows, folds_p_, trained_.gradient_span());
+  }
+  /// Clips and steps. \return the gradients' norm before.
+  double update(double learning_rate, const AdamWOptions& options, double max_norm) {
+    const double norm = clip_as_reference(sums_, trained_.gradient_span(), max_norm);
+    trained_.step(learning_rate, options, 1);
+    round_to_bf16(trained_.parameters());
+    for (const std::span<T> moment : trained_.moments()) round_to_bf16(moment);
+    return norm;
+  }
+
+ private:
+  TrainedParameters<T, Backend>& trained_;
+  bool folds_p_;
+  AlignedBuffer<T> scaled_memory_, micro_memory_;
+  std::vector<T> ones_;
+  AdapterFactors<C, T> factors_, sums_, scaled_, micro_;
+};
 
 }  // namespace linden

@@ -56,10 +56,7 @@ class FineTuner {
         rows_(options.adapter),
         total_steps_(options.steps > 0 ? options.steps : linden::total_steps(options.epochs, order_.plan().steps())),
         pass_(backend) {
-    if (options.precision == Precision::bf16_reference) {
-      if constexpr (!on_host) throw UsageError("bf16-reference: adapters of this precision are trained on the CPU only");
-      reference_.emplace(adapter_.parameters().size(), options.adapter.full_ranks());
-    }
+    if (options.precision == Precision::bf16_reference) reference_.emplace(trained_, options.adapter, backend);
     pass_.reserve(largest_micro_batch(samples, options.batch), options.adapter.full_ranks());
     rows_.set(options.adapter.full_rank,
               options.adapter.kind == AdapterKind::matryoshka ? Inference::weighted : Inference::prefix);
@@ -93,18 +90,6 @@ class FineTuner {
   }
 
  private:
-  static constexpr bool on_host = std::is_same_v<Backend, Host>;
-
-  /// Buffers of Precision::bf16_reference: the factors with p in A, and the gradients of one micro-batch.
-  struct Reference {
-    Reference(std::size_t count, const ModuleRanks& ranks)
-        : scaled_memory(count), micro_memory(count), ones(static_cast<std::size_t>(ranks.largest()), T(1)),
-          scaled(scaled_memory.data(), ranks), micro(micro_memory.data(), ranks) {}
-    AlignedBuffer<T> scaled_memory, micro_memory;
-    std::vector<T> ones;
-    AdapterFactors<C, T> scaled, micro;
-  };
-
   static LlamaAdapter<C, Number> initial(const FineTuneOptions& options) {
     LlamaAdapter<C, Number> adapter(options.adapter);
     adapter.initialise(options.initialisation, options.seed);
@@ -114,14 +99,7 @@ class FineTuner {
 
   /// Clips the gradients and steps. \return their norm.
   double update(double learning_rate) {
-    if constexpr (on_host)
-      if (reference_) {
-        const double norm = clip_as_reference(gradients_, trained_.gradient_span(), options_.max_gradient_norm);
-        trained_.step(learning_rate, options_.adamw, 1);
-        round_to_bf16(adapter_.parameters());
-        for (const std::span<T> moment : trained_.moments()) round_to_bf16(moment);
-        return norm;
-      }
+    if (reference_) return reference_->update(learning_rate, options_.adamw, options_.max_gradient_norm);
     return trained_.update(learning_rate, options_.adamw, options_.max_gradient_norm);
   }
 
@@ -152,18 +130,10 @@ class FineTuner {
       stratified_.next(ranks_);
       rows_.set(ranks_, batch_.offsets);
     }
-    if constexpr (on_host)
-      if (reference_) return one_reference_micro_batch(rows_.rows(), scale);
-    pass_.add(model_, factors_, rows_.rows(), gradients_, batch_, scale);
-  }
-
-  void one_reference_micro_batch(const RankRows<T>& rows, double scale) {
-    const bool folds_p = options_.adapter.kind == AdapterKind::matryoshka;
-    std::ranges::fill(reference_->micro_memory.span(), T(0));
-    if (folds_p) apply_p_as_reference<C, T>(adapter_.parameters(), reference_->scaled_memory.span(), reference_->scaled, rows);
-    pass_.add(model_, folds_p ? reference_->scaled : factors_,
-              folds_p ? RankRows<T>(reference_->ones.data(), rows.active()) : rows, reference_->micro, batch_, scale);
-    accumulate_as_reference<C, T>(reference_->micro_memory.span(), reference_->micro, rows, folds_p, trained_.gradient_span());
+    if (!reference_) return pass_.add(model_, factors_, rows_.rows(), gradients_, batch_, scale);
+    const auto with = reference_->begin(rows_.rows());
+    pass_.add(model_, with.factors, with.rows, with.gradients, batch_, scale);
+    reference_->end(rows_.rows());
   }
 
   Model model_;
@@ -181,7 +151,7 @@ class FineTuner {
   std::vector<int> ranks_;
   Batch batch_;
   Pass pass_;
-  std::optional<Reference> reference_;
+  std::optional<ReferenceTraining<C, T, Backend>> reference_;
 };
 
 }  // namespace linden

@@ -23,6 +23,7 @@ class TrainedParameters {
     for (const auto* buffer : {&gradients_, &m_, &v_}) std::ranges::fill(buffer->span(), T(0));
   }
 
+  [[nodiscard]] std::span<T> parameters() const { return parameters_; }
   /// What kernels read.
   [[nodiscard]] T* values() const { return parameters_.data(); }
   /// What kernels add to; zero after `clear_gradients`.
