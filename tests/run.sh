@@ -47,15 +47,15 @@ build() {
   cmake --build --preset "$1" --parallel "$jobs" --target "${@:2}"
 }
 
-# The programs, the largest model's instance and the tests of graph, ops and adapters through clang++'s front end, constant
-# evaluation and all. (Other folders are built with clang++ for the sanitizers; the programs include the rest.)
+# The programs, the largest model's instance and the tests of graph through clang++'s front end, constant evaluation and all.
+# (Other folders are built with clang++ for the sanitizers; the programs and the instance include the rest.)
 check_with_clang() {
   local eigen flags generated=build/release/examples/generated
   cmake --preset release --log-level=WARNING >/dev/null
   eigen=$(pkg-config --variable=prefix eigen3 2>/dev/null || echo /usr)/include/eigen3
   flags="-std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -Iinclude -Itests -Iexamples -I$generated -isystem $eigen"
   flags+=" -DBOOST_TEST_DYN_LINK -DLINDEN_TEST_DIR=\"tests\""
-  find examples bench tests/graph tests/ops tests/adapter "$generated/Llama31_8B.cpp" -name '*.cpp' -not -path 'bench/kernels/*' -print0 |
+  find examples bench tests/graph "$generated/Llama31_8B.cpp" -name '*.cpp' -not -path 'bench/kernels/*' -print0 |
     xargs -0 -P "$jobs" -n 1 clang++ $flags
 }
 

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE exact_match
 #include <linden/eval/exact_match.hpp>
 //
+#include <linden/eval/rank_evaluator.hpp>
 #include <linden/model/checkpoint.hpp>
 
 #include "support/golden.hpp"

@@ -3,6 +3,7 @@
 
 #include "../../kernels/fine_tune.cuh"
 #include "kernels/kernel_test.hpp"
+#include "support/counting_samples.hpp"
 #include "support/small_llama.hpp"
 
 using namespace linden;
@@ -13,20 +14,8 @@ namespace {
 template <class T>
 using DeviceTuner = FineTuner<Small, T, Keep::costly, cuda::OnDevice, cuda::DeviceLlama<Small, T>>;
 
-/// Sequences of different lengths that count upwards, the first two tokens not learned.
 std::vector<Sample> samples(std::size_t count) {
-  PythonRandom random(3);
-  std::vector<Sample> all;
-  for (std::size_t i = 0; i < count; ++i) {
-    Sample sample{{1}, {Sample::ignored}, static_cast<long>(i)};
-    const auto start = static_cast<std::int32_t>(random.below(17)), length = static_cast<std::int32_t>(1 + random.below(9));
-    for (std::int32_t k = 0; k < length; ++k) {
-      sample.ids.push_back(2 + (start + k) % 17);
-      sample.labels.push_back(k < 1 ? Sample::ignored : sample.ids.back());
-    }
-    all.push_back(sample);
-  }
-  return all;
+  return counting_samples(count, {.values = 17, .shortest = 1, .spread = 9, .prompt = 1});
 }
 
 FineTuneOptions options(AdapterKind kind, std::size_t steps) {

@@ -2,6 +2,8 @@
 #include <linden/train/fine_tune.hpp>
 //
 #include <boost/test/unit_test.hpp>
+
+#include "support/counting_samples.hpp"
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -18,20 +20,8 @@ struct Small {
   static constexpr RotaryScaling scaling{};
 };
 
-/// Sequences of different lengths that count upwards: learnable, with a masked prompt of three tokens.
 std::vector<Sample> samples(std::size_t count) {
-  PythonRandom random(3);
-  std::vector<Sample> all;
-  for (std::size_t i = 0; i < count; ++i) {
-    Sample sample{{1}, {Sample::ignored}, static_cast<long>(i)};
-    const auto start = static_cast<std::int32_t>(random.below(20)), length = static_cast<std::int32_t>(6 + random.below(30));
-    for (std::int32_t k = 0; k < length; ++k) {
-      sample.ids.push_back(2 + (start + k) % 38);
-      sample.labels.push_back(k < 3 ? Sample::ignored : sample.ids.back());
-    }
-    all.push_back(sample);
-  }
-  return all;
+  return test::counting_samples(count, {.values = 38, .shortest = 6, .spread = 30, .prompt = 3});
 }
 
 FineTuneOptions options_for(AdapterKind kind) {
