@@ -58,9 +58,7 @@ class AdaptedModelOf final : public AdaptedModel {
 template <class C, class Runtime>
 class EngineOf final : public Engine {
  public:
-  template <class... A>
-  explicit EngineOf(const EngineOptions& options, A&&... runtime)
-      : keep_(options.keep), stored_(open_llama<C, float>(options.model)), runtime_(std::forward<A>(runtime)...) {}
+  explicit EngineOf(const EngineOptions& options) : keep_(options.keep), stored_(open_llama<C, float>(options.model)) {}
 
   [[nodiscard]] long positions() const override { return C::positions; }
 

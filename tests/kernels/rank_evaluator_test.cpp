@@ -77,6 +77,14 @@ std::vector<std::vector<std::int32_t>> texts(Evaluator& evaluator, GenerateOptio
 BOOST_AUTO_TEST_CASE(scores_of_every_rank_in_float) { check_scores<float>(1e-5); }
 BOOST_AUTO_TEST_CASE(scores_of_every_rank_in_bfloat16) { check_scores<bfloat16>(2e-2); }
 
+BOOST_AUTO_TEST_CASE(texts_in_bfloat16_come_again) {
+  cuda::Device device;
+  DeviceEvaluator<bfloat16> there(cuda::DeviceLlama<Small, bfloat16>(model(), device), adapter(), options, cuda::OnDevice(device));
+  const auto first = texts(there, {});
+  for (const auto& ids : first) BOOST_TEST(ids.size() == 4U);
+  BOOST_TEST((texts(there, {}) == first));
+}
+
 BOOST_AUTO_TEST_CASE(texts_of_every_rank) {
   cuda::Device device;
   DeviceEvaluator<float> there(cuda::DeviceLlama<Small, float>(model(), device), adapter(), options, cuda::OnDevice(device));
