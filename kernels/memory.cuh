@@ -96,11 +96,6 @@ class Buffer {
   std::size_t count_ = 0;
 };
 
-/// Host to device, in order with the stream's work. The source may be reused at once.
-template <class T>
-void upload(std::span<const T> from, T* to, Stream stream) {
-  check(cudaMemcpyAsync(to, from.data(), from.size_bytes(), cudaMemcpyHostToDevice, stream), "cannot copy to the GPU");
-}
 /// Device to host; waits for the stream's work.
 template <class T>
 void download(const T* from, std::span<T> to, Stream stream) {

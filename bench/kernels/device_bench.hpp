@@ -11,7 +11,8 @@
 
 namespace linden::bench {
 
-/// Runs `work` until the benchmark has seen enough, each time between two events of the device's stream; once before.
+/// Runs `work` until the benchmark has seen enough, each time between two events of the device's stream. Three
+/// times before, so that plans are captured.
 template <class Work>
 void time_on_device(benchmark::State& state, cuda::Device& device, Work&& work) {
   cudaEvent_t begin = nullptr, end = nullptr;

@@ -73,12 +73,12 @@ void check(const Sizes& s, double tolerance) {
   for (std::size_t k = 0; k < 8; ++k) {
     const std::vector<T> stored(values[k].begin(), values[k].end());
     memory.emplace_back(stored.size());
-    if (k < 6) cuda::upload(std::span<const T>(stored), memory.back().data(), device.stream());
+    if (k < 6) device.staging().upload(std::span<const T>(stored), memory.back().data(), device.stream());
     at.push_back(memory.back().data());
   }
   cuda::Buffer<float> dA(values[8].size()), dB(values[9].size());
-  cuda::upload(std::span<const float>(values[8]), dA.data(), device.stream());
-  cuda::upload(std::span<const float>(values[9]), dB.data(), device.stream());
+  device.staging().upload(std::span<const float>(values[8]), dA.data(), device.stream());
+  device.staging().upload(std::span<const float>(values[9]), dB.data(), device.stream());
   run<T, float>(on_device, kept.data(), s, at, dA.data(), dB.data());
 
   for (const std::size_t k : {6U, 7U}) {

@@ -99,9 +99,9 @@ void check_block(double tolerance) {
   cuda::Buffer<float> device_gradients(factors);
   cuda::Buffer<std::int32_t> spans(two_sequences.size());
   const std::vector<float> before(factors, 0.5F);
-  cuda::upload(std::span<const T>(inputs), device_memory.data(), device.stream());
-  cuda::upload(std::span<const float>(before), device_gradients.data(), device.stream());
-  cuda::upload(std::span<const std::int32_t>(two_sequences), spans.data(), device.stream());
+  device.staging().upload(std::span<const T>(inputs), device_memory.data(), device.stream());
+  device.staging().upload(std::span<const float>(before), device_gradients.data(), device.stream());
+  device.staging().upload(std::span<const std::int32_t>(two_sequences), spans.data(), device.stream());
   Tensors<T, float> there{};
   place_all(there, device_memory.data(), device_gradients.data());
   there.spans = Spans(spans.data(), 2);

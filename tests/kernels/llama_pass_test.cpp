@@ -52,10 +52,10 @@ void check(double tolerance) {
   const cuda::DeviceLlama<Small, T> there(in_float, device);
   const std::vector<T> factors = stored<T>(adapter.parameters());
   cuda::Buffer<T> factor_memory(factors.size());
-  cuda::upload(std::span<const T>(factors), factor_memory.data(), device.stream());
+  device.staging().upload(std::span<const T>(factors), factor_memory.data(), device.stream());
   const std::vector<float> before(gradients.size(), 0.25F);
   cuda::Buffer<float> gradient_memory(before.size());
-  cuda::upload(std::span<const float>(before), gradient_memory.data(), device.stream());
+  device.staging().upload(std::span<const float>(before), gradient_memory.data(), device.stream());
   WeightingRows<float> float_rows(adapter.description());
   float_rows.set(ranks, batch.offsets);
   AdapterPass<Small, T, Keep::costly, cuda::OnDevice, cuda::DeviceLlama<Small, T>> on_device{cuda::OnDevice(device)};

@@ -84,6 +84,7 @@ class CachedForward {
     pack(sequences);
     const long n = batch_.token_count();
     const auto& w = model_.weights();
+    const ModuleRanks active = weighting_.rows().active();
     const std::int32_t* const rows_in_cache = backend_.place(std::span<const std::int32_t>(cache_rows_), placed_rows_);
     activations_.reserve(static_cast<std::size_t>(n * (2 * C::hidden + Layer::query_columns + 2 * Layer::kv_columns)));
     T* next = activations_.data();
@@ -94,7 +95,7 @@ class CachedForward {
     evaluate_into<decltype(compile(typename Head::Embed{}))>(workspace_, x, w.embedding, batch_.ids());
     for (long l = 0; l < C::layers; ++l) {
       const auto& weights = w.layers[static_cast<std::size_t>(l)];
-      const auto factors = factors_.layer(l, weighting_.rows().active());
+      const auto factors = factors_.layer(l, active);
       auto fresh = std::tuple(q, k, v);
       evaluate_into<decltype(compile(typename Layer::AdaptedKeys{}))>(workspace_, fresh, x, weights, factors, batch_.rows(),
                                                                       batch_.angles());
