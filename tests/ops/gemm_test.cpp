@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-// Sizes around the register tiles, the 48-row units and the pieces of the partition.
+// Sizes around the register tiles, the panels packed together, the stretches of k and the pieces of the partition.
 namespace {
 using namespace linden;
 
@@ -52,6 +52,9 @@ void check_all_forms(double tolerance) {
                    tolerance);  // few rows, several panels of columns
         BOOST_TEST(error_of_gemm<T>(300, 170, 130, ta, tb, accumulate) < tolerance);  // several pieces of rows
         BOOST_TEST(error_of_gemm<T>(70, 500, 190, ta, tb, accumulate) < tolerance);   // several pieces of columns
+        const double longer = 5 * tolerance;                                        // sums of more
+        BOOST_TEST(error_of_gemm<T>(100, 300, 530, ta, tb, accumulate) < longer);  // two stretches of k, by rows
+        BOOST_TEST(error_of_gemm<T>(20, 530, 1100, ta, tb, accumulate) < longer);  // three, by columns
       }
 }
 /// The second factor stored as bfloat16 against its widened elements: sums may be contracted differently, no more.

@@ -101,8 +101,8 @@ struct AttentionBackward {
     T* const p = scratch<Probabilities, T>(static_cast<std::size_t>(detail::query_block * span.keys));
     T* const s = scratch<Scores, T>(static_cast<std::size_t>(detail::query_block * span.keys));
     const auto query = detail::head_rows(q, row, head * d), upstream = detail::head_rows(g, row, head * d);
-    detail::gemm_piece(count, keys, d, query, detail::head_rows(k, span.first_key, kv_head * d, true), p, keys, false);
-    detail::gemm_piece(count, keys, d, upstream, detail::head_rows(v, span.first_key, kv_head * d, true), s, keys, false);
+    gemm<T>(count, keys, d, query, detail::head_rows(k, span.first_key, kv_head * d, true), p, keys, false);
+    gemm<T>(count, keys, d, upstream, detail::head_rows(v, span.first_key, kv_head * d, true), s, keys, false);
     for (long i = 0; i < count; ++i) {
       T *const pi = p + i * keys, *const si = s + i * keys;
       const long visible = span.visible(first + i);
@@ -118,11 +118,11 @@ struct AttentionBackward {
     }
     const Factor<T> probabilities{p, keys, true}, slopes{s, keys, false}, slopes_transposed{s, keys, true};
     if (dv.data != nullptr)
-      detail::gemm_piece(keys, d, count, probabilities, upstream, dv.row(span.first_key) + kv_head * d, dv.stride, true);
+      gemm<T>(keys, d, count, probabilities, upstream, dv.row(span.first_key) + kv_head * d, dv.stride, true);
     if (dk.data != nullptr)
-      detail::gemm_piece(keys, d, count, slopes_transposed, query, dk.row(span.first_key) + kv_head * d, dk.stride, true);
+      gemm<T>(keys, d, count, slopes_transposed, query, dk.row(span.first_key) + kv_head * d, dk.stride, true);
     if (dq.data != nullptr)
-      detail::gemm_piece(count, d, keys, slopes, detail::head_rows(k, span.first_key, kv_head * d), dq.row(row) + head * d,
+      gemm<T>(count, d, keys, slopes, detail::head_rows(k, span.first_key, kv_head * d), dq.row(row) + head * d,
                          dq.stride, false);
   }
 };
@@ -166,7 +166,7 @@ struct Attention {
     const T scale = T(1) / std::sqrt(static_cast<T>(d));
     struct Scores;
     T* const scores = scratch<Scores, T>(static_cast<std::size_t>(detail::query_block * span.keys));
-    detail::gemm_piece(count, keys, d, detail::head_rows(q, row, head * d),
+    gemm<T>(count, keys, d, detail::head_rows(q, row, head * d),
                        detail::head_rows(k, span.first_key, kv_head * d, true), scores, keys, false);
     for (long i = 0; i < count; ++i) {
       T* const s = scores + i * keys;
@@ -180,7 +180,7 @@ struct Attention {
       std::fill(s + visible, s + keys, T(0));
       if (lse.data != nullptr) lse.row(row + i)[head] = highest * scale + std::log(total);
     }
-    detail::gemm_piece(count, d, keys, Factor<T>{scores, keys}, detail::head_rows(v, span.first_key, kv_head * d),
+    gemm<T>(count, d, keys, Factor<T>{scores, keys}, detail::head_rows(v, span.first_key, kv_head * d),
                        o.row(row) + head * d, o.stride, false);
   }
 };

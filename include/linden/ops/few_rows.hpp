@@ -4,49 +4,11 @@
 /// once and widened in registers, nothing is packed: the speed is that of reading B. B may be stored as bfloat16. Order
 /// each element of C is a sum over k in an order that depends on the sizes alone; threads own columns of C.
 
-#include <Eigen/Core>
 #include <algorithm>
-#include <bit>
-#include <cstdint>
-#include <cstring>
-#include <linden/core/element.hpp>
 #include <linden/core/parallel.hpp>
+#include <linden/ops/packet.hpp>
 
 namespace linden::detail {
-
-template <class T>
-using Packet = typename Eigen::internal::packet_traits<T>::type;
-template <class T>
-inline constexpr long packet_size = Eigen::internal::packet_traits<T>::size;
-
-template <class T>
-[[gnu::always_inline]] inline Packet<T> load_packet(const T* from) {
-  return Eigen::internal::ploadu<Packet<T>>(from);
-}
-template <class E, class T>
-struct LanesOf {
-  typedef E type __attribute__((vector_size(sizeof(E) * std::size_t(packet_size<T>))));
-};
-/// As many of E as a packet of T holds, as the compiler's own vector.
-template <class E, class T>
-using Lanes = typename LanesOf<E, T>::type;
-
-/// Widened in registers: a detour over memory would wait for its own stores.
-template <class T>
-[[gnu::always_inline]] inline Packet<T> load_packet(const bfloat16* from) {
-#ifdef __AVX512F__  // two instructions; GCC would make five of what follows
-  if constexpr (packet_size<T> == 16)
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16));
-#endif
-  Lanes<std::uint16_t, T> halves;
-  std::memcpy(&halves, from, sizeof(halves));
-  const auto floats = std::bit_cast<Lanes<float, T>>(__builtin_convertvector(halves, Lanes<std::uint32_t, T>) << 16);
-  return std::bit_cast<Packet<T>>(__builtin_convertvector(floats, Lanes<T, T>));
-}
-
-/// Of 32 vector registers (AVX-512, NEON) about 27 can be sums; of 16, 12.
-inline constexpr int sum_registers = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 27 : 12;
 
 /// C [M, count] = or += A B^T for count <= Q rows of B: dot products. Rows beyond the last are read as the last.
 template <int M, int Q, class T, class E>

@@ -1,22 +1,22 @@
 #pragma once
 /// \file
-/// The matrix product kernels are built from: C = op(A) op(B) or C += op(A) op(B), row-major with row strides, op either
-/// nothing or a transpose. B may be stored as bfloat16; it is widened while it is packed, or in registers where A has few rows.
-/// Eigen's packing and register kernel do the arithmetic, one thread per piece of C; the pieces depend on the sizes alone, so
-/// the bits do not depend on the number of threads. Nothing is allocated after the first call.
-/// Source  Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication".
+/// The matrix product kernels are built from: C = op(A) op(B) or C += op(A) op(B), row-major with row strides, op
+/// either nothing or a transpose. B may be stored as bfloat16; it is widened while it is packed, or in registers where
+/// A has few rows. The stretches of k and the pieces for threads depend on the sizes alone, so the bits do not depend
+/// on the number of threads. Nothing is allocated after the first call. Source  Goto & van de Geijn 2008, "Anatomy of
+/// High-Performance Matrix Multiplication".
 
-#include <Eigen/Core>
 #include <algorithm>
 #include <linden/core/element.hpp>
 #include <linden/core/parallel.hpp>
 #include <linden/core/scratch.hpp>
 #include <linden/ops/few_rows.hpp>
+#include <linden/ops/gemm_tile.hpp>
 
 namespace linden {
 
-/// One factor of a product: rows `stride` apart, in `data` or (second factors only) in `half`; `transposed` means it is used
-/// as its transpose.
+/// One factor of a product: rows `stride` apart, in `data` or (second factors only) in `half`; `transposed` means it is
+/// used as its transpose.
 template <class T>
 struct Factor {
   const T* data;
@@ -41,90 +41,109 @@ struct Factor {
 
 namespace detail {
 
-/// What Eigen's packing reads a bfloat16 matrix through.
-template <class T, int Order>
-class WideningMapper {
- public:
-  using LinearMapper = WideningMapper;  // Eigen asks for the name and does not use it
-  WideningMapper(const bfloat16* data, Eigen::Index stride) : data_(data), stride_(stride) {}
+/// Calls body(first, last) for pieces of `count` panels: enough for many threads, none too small to be worth waking
+/// one. `work` is that of all, in multiply-adds.
+template <class Body>
+void for_panels(long count, long work, Body&& body) {
+  const long pieces = std::clamp(std::min(work >> 20, count), 1L, 64L);
+  LINDEN_OMP(omp parallel for schedule(static) if (pieces > 1))
+  for (long piece = 0; piece < pieces; ++piece) body(count * piece / pieces, count * (piece + 1) / pieces);
+}
 
-  [[nodiscard]] WideningMapper getSubMapper(Eigen::Index i, Eigen::Index j) const { return {at(i, j), stride_}; }
-  T operator()(Eigen::Index i, Eigen::Index j) const { return static_cast<T>(float(*at(i, j))); }
-  template <class Packet>
-  [[nodiscard]] Packet loadPacket(Eigen::Index i, Eigen::Index j) const {
-    constexpr int size = Eigen::internal::unpacket_traits<Packet>::size;
-    alignas(64) T values[static_cast<std::size_t>(size)];
-    const bfloat16* const from = at(i, j);
-    for (int k = 0; k < size; ++k) values[k] = static_cast<T>(float(from[k]));
-    return Eigen::internal::pload<Packet>(values);
+/// A product in tiles. One factor is packed for all threads, a stretch of k at a time; each thread packs what it needs
+/// of the other and keeps it in its own cache.
+template <class T, class Tile>
+struct TiledProduct {
+  long m, n, k;
+  Factor<T> a, b;
+  T* c;
+  long stride_c;
+  bool accumulate;
+
+  void run() const {
+    constexpr long stretch =
+        512;  // long enough to hide reading C, short enough for the panels to stay in the second-level cache
+    constexpr long near = 1L << 18;  // elements of B that do
+    for (long from = 0; from < k; from += stretch) {
+      const long depth = std::min(stretch, k - from);
+      n <= m || column_panels() * C* depth <= near ? by_rows(from, depth) : by_columns(from, depth);
+    }
   }
 
  private:
-  [[nodiscard]] const bfloat16* at(Eigen::Index i, Eigen::Index j) const {
-    return data_ + (Order == Eigen::RowMajor ? i * stride_ + j : i + j * stride_);
+  static constexpr long R = Tile::rows, C = Tile::columns;
+  struct PackedRows;
+  struct PackedColumns;
+
+  [[nodiscard]] long row_panels() const { return (m + R - 1) / R; }
+  [[nodiscard]] long column_panels() const { return (n + C - 1) / C; }
+
+  /// Where few columns meet A, packing it would cost more than it saves: it is read where it lies.
+  [[nodiscard]] bool packs_a() const { return a.transposed || column_panels() > 4; }
+
+  void pack_a(long first, long last, long from, long depth, T* to) const {
+    for (long i = first * R; i < std::min(last * R, m); i += R, to += R * depth)
+      if (a.transposed)
+        pack_columns<R>(a.data + from * a.stride + i, a.stride, m - i, depth, to);
+      else
+        pack_transposed<R>(a.data + i * a.stride + from, a.stride, m - i, depth, to);
   }
-  const bfloat16* data_;
-  Eigen::Index stride_;
-};
 
-struct PackedLeft;
-struct PackedRight;
+  void pack_panel_of_b(const auto* elements, long j, long from, long depth, T* to) const {
+    if (b.transposed)
+      pack_transposed<C>(elements + j * b.stride + from, b.stride, n - j, depth, to);
+    else
+      pack_columns<C>(elements + from * b.stride + j, b.stride, n - j, depth, to);
+  }
+  void pack_b(long first, long last, long from, long depth, T* to) const {
+    for (long j = first * C; j < std::min(last * C, n); j += C, to += C * depth)
+      b.half != nullptr ? pack_panel_of_b(b.half, j, from, depth, to) : pack_panel_of_b(b.data, j, from, depth, to);
+  }
 
-/// Column-major C' [n, m] += B' A', which is row-major C [m, n] += A B; B' is read through `left`, A' has OrderA.
-template <class T, int OrderB, int OrderA, class Left>
-void gemm_blocks(long m, long n, long k, const Left& left, const T* a, long stride_a, T* c, long stride_c) {
-  namespace internal = Eigen::internal;
-  using Index = Eigen::Index;
-  using Traits = internal::gebp_traits<T, T>;
-  using Right = internal::const_blas_data_mapper<T, Index, OrderA>;
-  using Result = internal::blas_data_mapper<T, Index, Eigen::ColMajor, Eigen::Unaligned, 1>;
-  internal::gemm_pack_lhs<T, Index, Left, Traits::mr, Traits::LhsProgress, typename Traits::LhsPacket4Packing, OrderB>
-      pack_left;
-  internal::gemm_pack_rhs<T, Index, Right, Traits::nr, OrderA> pack_right;
-  internal::gebp_kernel<T, T, Index, Result, Traits::mr, Traits::nr, false, false> multiply;
+  /// Adds a stretch to the tile of row panel i and column panel j; `rows` is null where A is read where it lies.
+  void add_tile(long i, long j, long from, long depth, const T* rows, const T* columns) const {
+    const TileOfResult<T> to{c + i * R * stride_c + j * C, stride_c, std::min(R, m - i * R), std::min(C, n - j * C),
+                             accumulate || from > 0};
+    if (rows != nullptr)
+      multiply_panels<T, Tile>(depth, PackedPanel<T, R>{rows}, columns, to);
+    else
+      multiply_panels<T, Tile>(depth, RowsPanel<T, R>(a.data + i * R * a.stride + from, a.stride, to.rows), columns,
+                               to);
+  }
 
-  Index kc = k, mc = n, nc = m;
-  internal::computeProductBlockingSizes<T, T, 1>(kc, mc, nc, Index(1));
-  T* const packed_left = scratch<PackedLeft, T>(static_cast<std::size_t>(mc * kc));
-  T* const packed_right = scratch<PackedRight, T>(static_cast<std::size_t>(kc * nc));
-  const Right right(a, stride_a);
-  const Result result(c, stride_c);
-  const bool pack_right_once = mc != n && kc == k && nc == m;
-  for (Index i = 0; i < n; i += mc)
-    for (Index p = 0; p < k; p += kc) {
-      const Index rows = std::min(mc, n - i), depth = std::min(kc, k - p);
-      pack_left(packed_left, left.getSubMapper(i, p), depth, rows);
-      for (Index j = 0; j < m; j += nc) {
-        const Index columns = std::min(nc, m - j);
-        if (!pack_right_once || i == 0) pack_right(packed_right, right.getSubMapper(p, j), depth, columns);
-        multiply(result.getSubMapper(i, j), packed_left, packed_right, rows, depth, columns, T(1));
+  /// B is packed for all, threads take rows: C is written along its rows.
+  void by_rows(long from, long depth) const {
+    constexpr long group = 48 / R;  // panels packed together: as rows of a transposed A they fill whole cache lines
+    T* const columns = scratch<PackedColumns, T>(static_cast<std::size_t>(column_panels() * C * depth));
+    for_panels(column_panels(), n * depth * 8,
+               [&](long first, long last) { pack_b(first, last, from, depth, columns + first * C * depth); });
+    for_panels(row_panels(), m * n * depth, [&](long first, long last) {
+      T* const rows = packs_a() ? scratch<PackedRows, T>(static_cast<std::size_t>(group * R * depth)) : nullptr;
+      for (long i = first; i < last; ++i) {
+        const long packed = (i - first) % group;
+        if (rows != nullptr && packed == 0) pack_a(i, std::min(i + group, last), from, depth, rows);
+        for (long j = 0; j < column_panels(); ++j)
+          add_tile(i, j, from, depth, rows == nullptr ? nullptr : rows + packed * R * depth, columns + j * C * depth);
       }
-    }
-}
+    });
+  }
 
-template <class T, int OrderB, int OrderA>
-void gemm_ordered(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c) {
-  if (b.half != nullptr)
-    gemm_blocks<T, OrderB, OrderA>(m, n, k, WideningMapper<T, OrderB>(b.half, b.stride), a.data, a.stride, c, stride_c);
-  else
-    gemm_blocks<T, OrderB, OrderA>(m, n, k, Eigen::internal::const_blas_data_mapper<T, Eigen::Index, OrderB>(b.data, b.stride),
-                                   a.data, a.stride, c, stride_c);
-}
-
-/// C [m, n] = or += op(A) op(B) on the calling thread.
-template <class T>
-[[gnu::noinline]] void gemm_piece(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c, bool accumulate) {
-  if (!accumulate)
-    for (long i = 0; i < m; ++i) std::fill_n(c + i * stride_c, n, T(0));
-  if (k == 0) return;
-  constexpr int rows_first = Eigen::RowMajor, columns_first = Eigen::ColMajor;
-  if (b.transposed)
-    a.transposed ? gemm_ordered<T, rows_first, rows_first>(m, n, k, a, b, c, stride_c)
-                 : gemm_ordered<T, rows_first, columns_first>(m, n, k, a, b, c, stride_c);
-  else
-    a.transposed ? gemm_ordered<T, columns_first, rows_first>(m, n, k, a, b, c, stride_c)
-                 : gemm_ordered<T, columns_first, columns_first>(m, n, k, a, b, c, stride_c);
-}
+  /// A is packed for all, threads take columns: each panel of B meets all of A while it is near.
+  void by_columns(long from, long depth) const {
+    T* const rows = packs_a() ? scratch<PackedRows, T>(static_cast<std::size_t>(row_panels() * R * depth)) : nullptr;
+    if (rows != nullptr)
+      for_panels(row_panels(), m * depth * 8,
+                 [&](long first, long last) { pack_a(first, last, from, depth, rows + first * R * depth); });
+    for_panels(column_panels(), m * n * depth, [&](long first, long last) {
+      T* const columns = scratch<PackedColumns, T>(static_cast<std::size_t>(C * depth));
+      for (long j = first; j < last; ++j) {
+        pack_b(j, j + 1, from, depth, columns);
+        for (long i = 0; i < row_panels(); ++i)
+          add_tile(i, j, from, depth, rows == nullptr ? nullptr : rows + i * R * depth, columns);
+      }
+    });
+  }
+};
 
 /// Below so many rows packing B costs more than it saves.
 inline constexpr long few_rows = 12;
@@ -145,21 +164,14 @@ template <class T>
 void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c, bool accumulate) {
   if (m <= 0 || n <= 0) return;
   if (m < detail::few_rows && !a.transposed) return detail::gemm_few_rows(m, n, k, a, b, c, stride_c, accumulate);
-  // Each piece packs the factor they share again, so it must have enough rows (or columns) to pay for that.
-  constexpr long piece_work = 1L << 21, unit = 48, units_per_piece = 3;  // multiply-adds; rows of a register tile
-  const long work = m * n * std::max(k, 1L);
-  const bool by_rows = m >= n;
-  const long units = ((by_rows ? m : n) + unit - 1) / unit;
-  const long pieces = std::clamp(std::min(work / piece_work, units / units_per_piece), 1L, 32L);
-  LINDEN_OMP(omp parallel for schedule(static) if (pieces > 1))
-  for (long piece = 0; piece < pieces; ++piece) {
-    const long first = units * piece / pieces * unit;
-    const long last = std::min(units * (piece + 1) / pieces * unit, by_rows ? m : n);
-    if (by_rows)
-      detail::gemm_piece(last - first, n, k, a.skip_rows(first), b, c + first * stride_c, stride_c, accumulate);
-    else
-      detail::gemm_piece(m, last - first, k, a, b.skip_columns(first), c + first, stride_c, accumulate);
+  if (k == 0) {
+    for (long i = 0; i < m && !accumulate; ++i) std::fill_n(c + i * stride_c, n, T(0));
+    return;
   }
+  if (n > detail::widest_tile / 2 * detail::packet_size<T>)
+    detail::TiledProduct<T, detail::Tile<T, detail::widest_tile>>{m, n, k, a, b, c, stride_c, accumulate}.run();
+  else
+    detail::TiledProduct<T, detail::Tile<T, detail::widest_tile / 2>>{m, n, k, a, b, c, stride_c, accumulate}.run();
 }
 
 }  // namespace linden

@@ -1,0 +1,134 @@
+#pragma once
+/// \file
+/// What a large product is built from: a tile of C that is summed in registers, and the panels of A and B it reads,
+/// packed in the order it reads them. Loops over panels are in gemm.hpp.
+
+#include <algorithm>
+#include <linden/ops/packet.hpp>
+#include <type_traits>
+
+namespace linden::detail {
+
+/// A tile of C in registers: rows of P packets. Of 32 registers 24 hold sums, of 16, 12; the others a row of B and an
+/// element of A.
+template <class T, int P>
+struct Tile {
+  static constexpr int packets = P;
+  static constexpr long rows = (sum_registers >= 24 ? 24 : 12) / P;
+  static constexpr long columns = P * packet_size<T>;
+};
+/// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
+inline constexpr int widest_tile = sum_registers >= 24 ? 4 : 2;
+
+/// A panel of A as packed: the elements of a column lie together.
+template <class T, long R>
+struct PackedPanel {
+  const T* data;
+  T operator()(long i, long l) const { return data[l * R + i]; }
+};
+
+/// A panel of A where it lies. Rows beyond the last are read as the last.
+template <class T, long R>
+struct RowsPanel {
+  const T* row[R];
+  RowsPanel(const T* data, long stride, long rows) {
+    for (long i = 0; i < R; ++i) row[i] = data + std::min(i, rows - 1) * stride;
+  }
+  T operator()(long i, long l) const { return row[i][l]; }
+};
+
+/// Where a tile of C lies. It may be smaller than a Tile.
+template <class T>
+struct TileOfResult {
+  T* data;
+  long stride, rows, columns;
+  bool accumulate;
+
+  void set(long i, long j, T sum) const {
+    T& element = data[i * stride + j];
+    element = accumulate ? element + sum : sum;
+  }
+};
+
+/// C = or += A B for a panel of A and a packed panel of B, [depth, Tile::columns].
+template <class T, class Tile, class Left>
+[[gnu::noinline]] void multiply_panels(long depth, const Left& a, const T* b, const TileOfResult<T>& c) {
+  constexpr int R = Tile::rows, P = Tile::packets;
+  constexpr long S = packet_size<T>;
+  if (c.accumulate)  // asked for now, it is there when the sums are
+    for (long i = 0; i < c.rows; ++i)
+      for (int q = 0; q < P; ++q) __builtin_prefetch(c.data + i * c.stride + q * S, 1);
+
+  Packet<T> sum[R][P];
+  for (int i = 0; i < R; ++i)
+    for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pset1<Packet<T>>(T(0));
+  for (long l = 0; l < depth; ++l) {
+    Packet<T> row[P];
+    for (int q = 0; q < P; ++q) row[q] = Eigen::internal::pload<Packet<T>>(b + l * Tile::columns + q * S);
+    for (int i = 0; i < R; ++i) {
+      const auto factor = Eigen::internal::pset1<Packet<T>>(a(i, l));
+      for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pmadd(factor, row[q], sum[i][q]);
+    }
+  }
+
+  if (c.rows == R && c.columns == Tile::columns) {
+    for (int i = 0; i < R; ++i)
+      for (int q = 0; q < P; ++q) {
+        T* const to = c.data + i * c.stride + q * S;
+        Eigen::internal::pstoreu(to, c.accumulate ? Eigen::internal::padd(load_packet<T>(to), sum[i][q]) : sum[i][q]);
+      }
+    return;
+  }
+  alignas(64) T tile[R][Tile::columns];
+  for (int i = 0; i < R; ++i)
+    for (int q = 0; q < P; ++q) Eigen::internal::pstore(&tile[i][q * S], sum[i][q]);
+  for (long i = 0; i < c.rows; ++i)
+    for (long j = 0; j < c.columns; ++j) c.set(i, j, tile[i][j]);
+}
+
+/// `W` columns of a matrix [depth, columns], rows `stride` apart, as a panel. Columns beyond `count` become zero.
+template <long W, class T, class E>
+void pack_columns(const E* columns, long stride, long count, long depth, T* panel) {
+  constexpr long S = packet_size<T>, ahead = 8;  // rows lie far apart: the processor does not guess the next one
+  const auto pack = [&](const auto present) {
+    for (long l = 0; l < depth; ++l, columns += stride, panel += W) {
+      for (long j = 0; j < W; j += 64 / long(sizeof(E))) __builtin_prefetch(columns + ahead * stride + j);
+      long j = 0;
+      for (; j + S <= present; j += S) Eigen::internal::pstoreu(panel + j, load_packet<T>(columns + j));
+      for (; j < present; ++j) panel[j] = static_cast<T>(columns[j]);
+      for (; j < W; ++j) panel[j] = T(0);
+    }
+  };
+  count < W ? pack(count) : pack(std::integral_constant<long, W>{});  // a constant, where it can be one
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as template argument keeps its size
+#endif
+/// A square of one packet of rows becomes a square of columns of a panel `width` wide.
+template <class T, class E>
+void pack_square(const E* rows, long stride, T* panel, long width) {
+  Eigen::internal::PacketBlock<Packet<T>, int(packet_size<T>)> square;
+  for (long i = 0; i < packet_size<T>; ++i) square.packet[i] = load_packet<T>(rows + i * stride);
+  Eigen::internal::ptranspose(square);
+  for (long i = 0; i < packet_size<T>; ++i) Eigen::internal::pstoreu(panel + i * width, square.packet[i]);
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+/// `W` rows of a matrix [rows, depth], rows `stride` apart, as the columns of a panel. Those beyond `count` become
+/// zero.
+template <long W, class T, class E>
+void pack_transposed(const E* rows, long stride, long count, long depth, T* panel) {
+  constexpr long S = packet_size<T>;
+  const long whole_rows = std::min(count, W) / S * S, whole_depth = depth / S * S;
+  for (long j = 0; j < whole_rows; j += S)
+    for (long l = 0; l < whole_depth; l += S) pack_square<T>(rows + j * stride + l, stride, panel + l * W + j, W);
+  for (long j = 0; j < W; ++j)
+    for (long l = j < whole_rows ? whole_depth : 0; l < depth; ++l)
+      panel[l * W + j] = j < count ? static_cast<T>(rows[j * stride + l]) : T(0);
+}
+
+}  // namespace linden::detail
