@@ -5,35 +5,19 @@
 ///         A row of spans is {first query row, queries, first key row, keys}: query i of a sequence sees its keys
 ///         0 .. keys - queries + i, so a training batch has queries == keys and decoding reads a longer cache.
 ///         Query head j uses kv head j / (heads / kv_heads). Scores are scaled by 1 / sqrt(d).
-/// Memory  one block of scores per thread; the full score matrix never exists.
+/// Memory  one block of scores per thread, some queries by all keys; the full score matrix never exists.
 /// Order   one thread per (sequence, kv head): the same bits for any number of threads.
 /// Errors  ShapeError for spans that do not hold every query once and in order, leave the keys, or see fewer keys than
 ///         queries; for gradients also where two sequences share keys. Keys of no sequence get the gradient 0.
 /// Source  Dao 2023, arXiv:2307.08691 (backward from the saved log-sum-exp).
 
-#include <linden/core/scratch.hpp>
-#include <linden/ops/gemm.hpp>
+#include <linden/ops/attention_lanes.hpp>
 #include <linden/ops/elementwise.hpp>
+#include <linden/ops/gemm.hpp>
 
 namespace linden {
 
 namespace detail {
-
-/// One sequence's rows, from a row of `spans`.
-struct Span {
-  long first_query, queries, first_key, keys;
-
-  explicit Span(const std::int32_t* row) : first_query(row[0]), queries(row[1]), first_key(row[2]), keys(row[3]) {}
-  /// Keys that query i may see.
-  [[nodiscard]] long visible(long i) const { return keys - queries + i + 1; }
-};
-
-inline constexpr long query_block = 32;
-
-template <class T>
-Factor<T> head_rows(const Operand<T>& x, long first_row, long first_column, bool transposed = false) {
-  return {x.row(first_row) + first_column, x.stride, transposed};
-}
 
 /// Refuses spans that are not those of `queries` query rows and `keys` key rows.
 inline void check_spans(const std::int32_t* rows, long count, long queries, long keys, bool keys_apart) {
@@ -56,13 +40,22 @@ inline void check_spans(const std::int32_t* rows, long count, long queries, long
     throw ShapeError(text("linden::attention: the spans hold ", next_query, " queries, expected ", queries));
 }
 
-/// Runs body(span, kv head) for every sequence and kv head. Which thread runs what is fixed, so that each finds its scratch
+/// Runs body(head group) for every sequence and key-value head. Which thread runs what is fixed, so that each finds its scratch
 /// memory large enough when equal batches repeat.
 template <class T, class Body>
-void for_each_kv_head(const Operand<T>& spans, long kv_heads, Body&& body) {
+void for_each_head_group(const Call<T>& call, const Operand<T>& spans, Body&& body) {
+  const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
   const long tasks = spans.rows * kv_heads;
   LINDEN_OMP(omp parallel for schedule(static, 1) if (tasks > 1))
-  for (long task = 0; task < tasks; ++task) body(Span(spans.ids + (task / kv_heads) * 4), task % kv_heads);
+  for (long task = 0; task < tasks; ++task)
+    body(HeadGroup{Span(spans.ids + (task / kv_heads) * 4), task % kv_heads, heads / kv_heads, call.inputs[0].columns / heads});
+}
+
+/// Runs body(block) for the lanes of a head group.
+template <class T, class Body>
+void for_each_lane_block(const HeadGroup& group, Body&& body) {
+  for (long first = 0; first < group.lane_count(); first += lanes<T>)
+    body(LaneBlock{group, first, std::min(lanes<T>, group.lane_count() - first)});
 }
 
 }  // namespace detail
@@ -74,56 +67,67 @@ struct AttentionBackward {
 
   template <class T>
   static void cpu(const Call<T>& call) {
-    const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
-    const long d = call.inputs[0].columns / heads, group = heads / kv_heads;
-    const Operand<T>& spans = call.inputs[6];
-    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, call.inputs[1].rows, true);
+    const Operand<T>&k = call.inputs[1], &v = call.inputs[2], &spans = call.inputs[6];
+    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, k.rows, true);
     for (const Operand<T>* out : {&call.results[1], &call.results[2]})
       for (long j = 0; out->data != nullptr && j < out->rows; ++j) std::fill_n(out->row(j), out->columns, T(0));
-    detail::for_each_kv_head(spans, kv_heads, [&](const detail::Span& span, long kv_head) {
-      for (long head = kv_head * group; head < (kv_head + 1) * group; ++head)
-        for (long i = 0; i < span.queries; i += detail::query_block)
-          one_block(call, span, i, std::min(detail::query_block, span.queries - i), head, kv_head, d);
+    detail::for_each_head_group(call, spans, [&](const detail::HeadGroup& group) {
+      struct Keys;
+      struct Values;
+      const auto keys = detail::head_rows<Keys>(k, group), values = detail::head_rows<Values>(v, group);
+      detail::for_each_lane_block<T>(group, [&](const detail::LaneBlock& block) { one_block(call, block, keys, values); });
     });
   }
 
  private:
-  /// The part of dq, dk and dv that comes from `count` queries of one head.
+  /// The part of dq, dk and dv that comes from a block of queries.
   template <class T>
-  static void one_block(const Call<T>& call, const detail::Span& span, long first, long count, long head, long kv_head,
-                        long d) {
-    const auto& [q, k, v, o, lse, g, spans, unused] = call.inputs;
+  static void one_block(const Call<T>& call, const detail::LaneBlock& block, const detail::HeadRows<T>& k,
+                        const detail::HeadRows<T>& v) {
+    constexpr long L = detail::lanes<T>;
+    const auto& [q, unused_k, unused_v, o, lse, g, spans, unused] = call.inputs;
     const auto& [dq, dk, dv, none] = call.results;
-    const long keys = span.visible(first + count - 1), row = span.first_query + first;
+    const detail::HeadGroup& of = block.of;
+    const long keys = block.keys(), d = of.d;
     const T scale = T(1) / std::sqrt(static_cast<T>(d));
     struct Probabilities;
-    struct Scores;
-    T* const p = scratch<Probabilities, T>(static_cast<std::size_t>(detail::query_block * span.keys));
-    T* const s = scratch<Scores, T>(static_cast<std::size_t>(detail::query_block * span.keys));
-    const auto query = detail::head_rows(q, row, head * d), upstream = detail::head_rows(g, row, head * d);
-    gemm<T>(count, keys, d, query, detail::head_rows(k, span.first_key, kv_head * d, true), p, keys, false);
-    gemm<T>(count, keys, d, upstream, detail::head_rows(v, span.first_key, kv_head * d, true), s, keys, false);
-    for (long i = 0; i < count; ++i) {
-      T *const pi = p + i * keys, *const si = s + i * keys;
-      const long visible = span.visible(first + i);
-      const T log_sum = lse.row(row + i)[head];
-      const T along = math::dot(g.row(row + i) + head * d, o.row(row + i) + head * d, d);
-      LINDEN_INDEPENDENT
-      for (long j = 0; j < visible; ++j) {
-        pi[j] = math::exp(pi[j] * scale - log_sum);
-        si[j] = pi[j] * (si[j] - along) * scale;
-      }
-      std::fill(pi + visible, pi + keys, T(0));
-      std::fill(si + visible, si + keys, T(0));
+    struct Slopes;
+    struct Lanes;
+    struct Rows;
+    T* const p = scratch<Probabilities, T>(static_cast<std::size_t>(L * of.span.keys));
+    T* const s = scratch<Slopes, T>(static_cast<std::size_t>(L * of.span.keys));
+    T* const by_lane = scratch<Lanes, T>(static_cast<std::size_t>(L * d));
+    T* const by_row = scratch<Rows, T>(static_cast<std::size_t>(L * d));
+    std::array<T, L> log_sum{}, along{}, scales;
+    scales.fill(scale);
+    for (long t = 0; t < block.count; ++t) {
+      const long lane = block.first + t;
+      log_sum[t] = lse.row(of.row(lane))[of.head(lane)];
+      along[t] = math::dot(of.elements(g, lane), of.elements(o, lane), d);
     }
-    const Factor<T> probabilities{p, keys, true}, slopes{s, keys, false}, slopes_transposed{s, keys, true};
-    if (dv.data != nullptr)
-      gemm<T>(keys, d, count, probabilities, upstream, dv.row(span.first_key) + kv_head * d, dv.stride, true);
-    if (dk.data != nullptr)
-      gemm<T>(keys, d, count, slopes_transposed, query, dk.row(span.first_key) + kv_head * d, dk.stride, true);
-    if (dq.data != nullptr)
-      gemm<T>(count, d, keys, slopes, detail::head_rows(k, span.first_key, kv_head * d), dq.row(row) + head * d,
-                         dq.stride, false);
+    detail::gather_lanes(q, block, scale, by_lane);
+    detail::rows_times_lanes(k, keys, d, by_lane, p);
+    detail::hide_unseen(block, p);
+    detail::gather_lanes(g, block, T(1), by_lane);
+    detail::rows_times_lanes(v, keys, d, by_lane, s);
+    for (long j = 0; j < keys; ++j) {
+      T *const pj = p + j * L, *const sj = s + j * L;
+      LINDEN_INDEPENDENT
+      for (long t = 0; t < L; ++t) {
+        pj[t] = math::exp(pj[t] - log_sum[t]);
+        sj[t] = pj[t] * (sj[t] - along[t]);
+      }
+    }
+    const auto add_rows = [&](const T* slopes, const Operand<T>& of_what, T factor, const Operand<T>& to) {
+      if (to.data == nullptr) return;
+      detail::gather_rows(of_what, block, factor, by_row);
+      gemm<T>(keys, d, block.count, {slopes, L}, {by_row, d}, to.row(of.span.first_key) + of.kv_head * d, to.stride, true);
+    };
+    add_rows(p, g, T(1), dv);
+    add_rows(s, q, scale, dk);
+    if (dq.data == nullptr) return;
+    detail::columns_times_lanes(k, d, keys, s, by_lane);
+    detail::scatter_lanes(by_lane, scales.data(), block, dq);
   }
 };
 
@@ -135,14 +139,13 @@ struct Attention {
 
   template <class T>
   static void cpu(const Call<T>& call) {
-    const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
-    const long d = call.inputs[0].columns / heads, group = heads / kv_heads;
-    const Operand<T>& spans = call.inputs[3];
-    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, call.inputs[1].rows, false);
-    detail::for_each_kv_head(spans, kv_heads, [&](const detail::Span& span, long kv_head) {
-      for (long head = kv_head * group; head < (kv_head + 1) * group; ++head)
-        for (long i = 0; i < span.queries; i += detail::query_block)
-          one_block(call, span, i, std::min(detail::query_block, span.queries - i), head, kv_head, d);
+    const Operand<T>&k = call.inputs[1], &v = call.inputs[2], &spans = call.inputs[3];
+    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, k.rows, false);
+    detail::for_each_head_group(call, spans, [&](const detail::HeadGroup& group) {
+      struct Keys;
+      struct Values;
+      const auto keys = detail::head_rows<Keys>(k, group), values = detail::head_rows<Values>(v, group);
+      detail::for_each_lane_block<T>(group, [&](const detail::LaneBlock& block) { one_block(call, block, keys, values); });
     });
   }
 
@@ -158,30 +161,36 @@ struct Attention {
 
  private:
   template <class T>
-  static void one_block(const Call<T>& call, const detail::Span& span, long first, long count, long head, long kv_head,
-                        long d) {
-    const Operand<T>&q = call.inputs[0], &k = call.inputs[1], &v = call.inputs[2];
-    const Operand<T>&o = call.results[0], &lse = call.results[1];
-    const long keys = span.visible(first + count - 1), row = span.first_query + first;
-    const T scale = T(1) / std::sqrt(static_cast<T>(d));
+  static void one_block(const Call<T>& call, const detail::LaneBlock& block, const detail::HeadRows<T>& k,
+                        const detail::HeadRows<T>& v) {
+    constexpr long L = detail::lanes<T>;
+    const Operand<T>&q = call.inputs[0], &o = call.results[0], &lse = call.results[1];
+    const detail::HeadGroup& of = block.of;
+    const long keys = block.keys(), d = of.d;
     struct Scores;
-    T* const scores = scratch<Scores, T>(static_cast<std::size_t>(detail::query_block * span.keys));
-    gemm<T>(count, keys, d, detail::head_rows(q, row, head * d),
-                       detail::head_rows(k, span.first_key, kv_head * d, true), scores, keys, false);
-    for (long i = 0; i < count; ++i) {
-      T* const s = scores + i * keys;
-      const long visible = span.visible(first + i);
-      const T highest = math::max(s, visible);
+    struct Lanes;
+    T* const scores = scratch<Scores, T>(static_cast<std::size_t>(L * of.span.keys));
+    T* const by_lane = scratch<Lanes, T>(static_cast<std::size_t>(L * d));
+    detail::gather_lanes(q, block, T(1) / std::sqrt(static_cast<T>(d)), by_lane);
+    detail::rows_times_lanes(k, keys, d, by_lane, scores);
+    detail::hide_unseen(block, scores);
+    std::array<T, L> highest, total{}, inverse;
+    std::copy_n(scores, L, highest.data());
+    for (long j = 1; j < keys; ++j)
+      for (long t = 0; t < L; ++t) highest[t] = scores[j * L + t] > highest[t] ? scores[j * L + t] : highest[t];
+    for (long j = 0; j < keys; ++j) {
+      T* const row = scores + j * L;
       LINDEN_INDEPENDENT
-      for (long j = 0; j < visible; ++j) s[j] = math::exp((s[j] - highest) * scale);
-      const T total = math::sum(s, visible), inverse = T(1) / total;
-      LINDEN_INDEPENDENT
-      for (long j = 0; j < visible; ++j) s[j] *= inverse;
-      std::fill(s + visible, s + keys, T(0));
-      if (lse.data != nullptr) lse.row(row + i)[head] = highest * scale + std::log(total);
+      for (long t = 0; t < L; ++t) {
+        row[t] = math::exp(row[t] - highest[t]);
+        total[t] += row[t];
+      }
     }
-    gemm<T>(count, d, keys, Factor<T>{scores, keys}, detail::head_rows(v, span.first_key, kv_head * d),
-                       o.row(row) + head * d, o.stride, false);
+    detail::columns_times_lanes(v, d, keys, scores, by_lane);
+    for (long t = 0; t < L; ++t) inverse[t] = T(1) / total[t];
+    detail::scatter_lanes(by_lane, inverse.data(), block, o);
+    for (long t = 0; lse.data != nullptr && t < block.count; ++t)
+      lse.row(of.row(block.first + t))[of.head(block.first + t)] = highest[t] + std::log(total[t]);
   }
 };
 

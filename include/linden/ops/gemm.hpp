@@ -168,10 +168,15 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
     for (long i = 0; i < m && !accumulate; ++i) std::fill_n(c + i * stride_c, n, T(0));
     return;
   }
-  if (n > detail::widest_tile / 2 * detail::packet_size<T>)
-    detail::TiledProduct<T, detail::Tile<T, detail::widest_tile>>{m, n, k, a, b, c, stride_c, accumulate}.run();
+  const auto run = [&]<int P>() {
+    detail::TiledProduct<T, detail::Tile<T, P>>{m, n, k, a, b, c, stride_c, accumulate}.run();
+  };
+  if (n <= detail::packet_size<T>)
+    run.template operator()<1>();
+  else if (n <= 2 * detail::packet_size<T>)
+    run.template operator()<2>();
   else
-    detail::TiledProduct<T, detail::Tile<T, detail::widest_tile / 2>>{m, n, k, a, b, c, stride_c, accumulate}.run();
+    run.template operator()<detail::widest_tile>();
 }
 
 }  // namespace linden

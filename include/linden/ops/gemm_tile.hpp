@@ -9,12 +9,12 @@
 
 namespace linden::detail {
 
-/// A tile of C in registers: rows of P packets. Of 32 registers 24 hold sums, of 16, 12; the others a row of B and an
-/// element of A.
+/// A tile of C in registers: at most 12 rows, one address each, of P packets. Of 32 registers 24 hold sums, of 16, 12;
+/// the others a row of B and an element of A.
 template <class T, int P>
 struct Tile {
   static constexpr int packets = P;
-  static constexpr long rows = (sum_registers >= 24 ? 24 : 12) / P;
+  static constexpr long rows = std::min(12, (sum_registers >= 24 ? 24 : 12) / P);
   static constexpr long columns = P * packet_size<T>;
 };
 /// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
@@ -50,6 +50,21 @@ struct TileOfResult {
   }
 };
 
+/// sum = A B in registers: A by a(row, l), B [depth, P packets] in rows `width` apart.
+template <int R, int P, class T, class Left>
+[[gnu::always_inline]] inline void sum_tile(long depth, const Left& a, const T* b, long width, Packet<T> (&sum)[R][P]) {
+  for (int i = 0; i < R; ++i)
+    for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pset1<Packet<T>>(T(0));
+  for (long l = 0; l < depth; ++l) {
+    Packet<T> row[P];
+    for (int q = 0; q < P; ++q) row[q] = Eigen::internal::pload<Packet<T>>(b + l * width + q * packet_size<T>);
+    for (int i = 0; i < R; ++i) {
+      const auto factor = Eigen::internal::pset1<Packet<T>>(a(i, l));
+      for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pmadd(factor, row[q], sum[i][q]);
+    }
+  }
+}
+
 /// C = or += A B for a panel of A and a packed panel of B, [depth, Tile::columns].
 template <class T, class Tile, class Left>
 [[gnu::noinline]] void multiply_panels(long depth, const Left& a, const T* b, const TileOfResult<T>& c) {
@@ -58,18 +73,8 @@ template <class T, class Tile, class Left>
   if (c.accumulate)  // asked for now, it is there when the sums are
     for (long i = 0; i < c.rows; ++i)
       for (int q = 0; q < P; ++q) __builtin_prefetch(c.data + i * c.stride + q * S, 1);
-
   Packet<T> sum[R][P];
-  for (int i = 0; i < R; ++i)
-    for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pset1<Packet<T>>(T(0));
-  for (long l = 0; l < depth; ++l) {
-    Packet<T> row[P];
-    for (int q = 0; q < P; ++q) row[q] = Eigen::internal::pload<Packet<T>>(b + l * Tile::columns + q * S);
-    for (int i = 0; i < R; ++i) {
-      const auto factor = Eigen::internal::pset1<Packet<T>>(a(i, l));
-      for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pmadd(factor, row[q], sum[i][q]);
-    }
-  }
+  sum_tile(depth, a, b, Tile::columns, sum);
 
   if (c.rows == R && c.columns == Tile::columns) {
     for (int i = 0; i < R; ++i)
