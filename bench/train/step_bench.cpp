@@ -1,7 +1,10 @@
 // One whole training step (frozen base, adapters on all seven projections, AdamW) at the sizes of the PyTorch program that
 // bench/peers/step_vs_torch.sh runs beside it: the same weights and token ids, made by the same hash, so the losses of the
-// first steps can be compared too (counter "loss").
+// first steps can be compared too (counters loss0 ...). Kinds: lora, matryoshka, and base: the same without adapters, forward
+// and backward to the first layer's input. step/1b needs 9 GB. GFLOP/s counts what the step must compute:
+//   4 T (L P_base + V d) + 6 T L P_adapter + 3 (2 sequences heads length^2 head_size), attention at half of the square.
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include <linden/train/adamw.hpp>
 #include <linden/train/llama_pass.hpp>
@@ -17,6 +20,7 @@ struct Tiny {
   static constexpr bool tied = true;
   static constexpr RotaryScaling scaling{};
   static constexpr long sequence = 256, batch = 8, rank_ = 32;
+  static constexpr double embedding_deviation = 0.125;
 };
 struct Mid {
   static constexpr const char* name = "mid";
@@ -26,6 +30,17 @@ struct Mid {
   static constexpr bool tied = true;
   static constexpr RotaryScaling scaling{};
   static constexpr long sequence = 256, batch = 4, rank_ = 32;
+  static constexpr double embedding_deviation = 0.058925565098878960;
+};
+struct OneB {
+  static constexpr const char* name = "1b";
+  static constexpr long hidden = 2048, intermediate = 8192, layers = 16, heads = 32, kv_heads = 8, head_size = 64;
+  static constexpr long vocabulary = 128256, positions = 512;
+  static constexpr double epsilon = 1e-5, theta = 500000;
+  static constexpr bool tied = true;
+  static constexpr RotaryScaling scaling{};
+  static constexpr long sequence = 256, batch = 1, rank_ = 256;
+  static constexpr double embedding_deviation = 0.02;
 };
 
 /// Element i of tensor number n: scale * sqrt(3) * (u / 2^31 - 1), u = lowbias32(i + 0x9E3779B9 (n + 1000 seed)).
@@ -44,22 +59,27 @@ void fill(View view, std::uint32_t n, double deviation) {
     e = static_cast<float>(deviation * std::sqrt(3.0) * (static_cast<double>(hash(i++, n)) / 2147483648.0 - 1.0));
 }
 
+enum class Kind { base, lora, matryoshka };
+
 /// A model, an adapter, and everything a step changes.
 template <class C>
 struct Step {
+  long rank;
   Llama<C, float> model;
   AlignedBuffer<float> parameters, gradients, m, v;
   AdapterFactors<C, float> factors, slopes;
-  std::vector<float> p = std::vector<float>(static_cast<std::size_t>(C::rank_), 2.0F);
+  std::vector<float> p;
   AdapterPass<C, float> pass;
   Batch batch;
   std::size_t steps = 0;
 
-  Step()
-      : parameters(size()), gradients(size()), m(size()), v(size()), factors(parameters.data(), C::rank_),
-        slopes(gradients.data(), C::rank_) {
+  explicit Step(Kind kind)
+      : rank(kind == Kind::base ? 0 : C::rank_), parameters(size()), gradients(size()), m(size()), v(size()),
+        factors(parameters.data(), rank), slopes(gradients.data(), rank), p(static_cast<std::size_t>(rank), 2.0F) {
+    if (kind == Kind::matryoshka)  // a vector that really varies; the arithmetic is the same
+      for (std::size_t i = 0; i < p.size(); ++i) p[i] = 2.0F / static_cast<float>(1 + i / 8);
     auto& w = model.weights();
-    fill(w.embedding, 0, 1 / std::sqrt(static_cast<double>(C::hidden)));
+    fill(w.embedding, 0, C::embedding_deviation);
     std::ranges::fill(w.norm.span(), 1.0F);
     for (std::uint32_t l = 0; l < C::layers; ++l) {
       auto& layer = w.layers[l];
@@ -84,7 +104,15 @@ struct Step {
     for (auto* buffer : {&m, &v}) std::ranges::fill(buffer->span(), 0.0F);
   }
 
-  static std::size_t size() { return static_cast<std::size_t>(AdapterFactors<C, float>::count(C::rank_)); }
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(AdapterFactors<C, float>::count(rank)); }
+
+  [[nodiscard]] double operations() const {
+    constexpr double T = C::batch * C::sequence, q = C::heads * C::head_size, kv = C::kv_heads * C::head_size, d = C::hidden,
+                     f = C::intermediate;
+    constexpr double base = 2 * d * q + 2 * d * kv + 3 * d * f;
+    const double adapter = static_cast<double>(rank) * (2 * (d + q) + 2 * (d + kv) + 3 * (d + f));
+    return 4 * T * (C::layers * base + C::vocabulary * d) + 6 * T * C::layers * adapter + 3 * C::layers * (2 * T * q * C::sequence / 2);
+  }
 
   void make_batch() {
     batch.clear();
@@ -105,39 +133,54 @@ struct Step {
   double run() {
     make_batch();
     std::ranges::fill(gradients.span(), 0.0F);
-    const double loss = pass.run(model, factors, {p.data(), C::rank_, 0}, slopes, batch,
-                                 1.0 / static_cast<double>(batch.counted));
+    const double loss = pass.run(model, factors, {p.data(), rank, 0}, slopes, batch, 1.0 / static_cast<double>(batch.counted));
     adamw_step<float>(parameters.span(), gradients.span(), m.span(), v.span(), ++steps, 1e-4, {.weight_decay = 0.01});
     return loss;
   }
 };
 
-template <class C, bool Matryoshka>
-void training_step(benchmark::State& state) {
-  Step<C> step;
-  if (Matryoshka)  // a vector that really varies; the arithmetic is the same
-    for (std::size_t i = 0; i < step.p.size(); ++i) step.p[i] = 2.0F / static_cast<float>(1 + i / 8);
-  double loss = step.run();
+template <class C>
+void training_step(benchmark::State& state, Kind kind) {
+  Step<C> step(kind);
+  step.run();
+  double loss = 0;
   for (auto _ : state) benchmark::DoNotOptimize(loss = step.run());
-  const auto tokens_per_step = static_cast<double>(C::batch * C::sequence);
-  state.counters["tokens/s"] = benchmark::Counter(tokens_per_step, benchmark::Counter::kIsIterationInvariantRate);
+  using benchmark::Counter;
+  state.counters["tokens/s"] = Counter(C::batch * C::sequence, Counter::kIsIterationInvariantRate);
+  state.counters["GFLOP/s"] = Counter(step.operations() * 1e-9, Counter::kIsIterationInvariantRate);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  state.counters["peak MB"] = static_cast<double>(usage.ru_maxrss) * 1.024e-3;  // of the process so far
 }
 
 /// Losses of the first steps, for comparison with the peer.
 template <class C>
 void first_losses(benchmark::State& state) {
-  Step<C> step;
+  Step<C> step(Kind::lora);
   std::array<double, 3> loss{};
   for (auto _ : state)
     for (double& l : loss) l = step.run();
   for (std::size_t k = 0; k < loss.size(); ++k) state.counters["loss" + std::to_string(k)] = loss[k];
 }
+
+template <class C>
+void add_benchmarks() {
+  const auto add = [](const char* what, auto body) {
+    return benchmark::RegisterBenchmark((std::string("step/") + C::name + "/" + what).c_str(), body)
+        ->UseRealTime()->Unit(benchmark::kMillisecond);
+  };
+  add("first_losses", first_losses<C>)->Iterations(1)->Repetitions(1);
+  add("base", [](benchmark::State& state) { training_step<C>(state, Kind::base); });
+  add("lora", [](benchmark::State& state) { training_step<C>(state, Kind::lora); });
+  add("matryoshka", [](benchmark::State& state) { training_step<C>(state, Kind::matryoshka); });
+}
 }  // namespace
 
-BENCHMARK(first_losses<Tiny>)->Iterations(1);
-BENCHMARK(first_losses<Mid>)->Iterations(1);
-BENCHMARK(training_step<Tiny, false>)->Name("step/tiny/lora")->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(training_step<Tiny, true>)->Name("step/tiny/matryoshka")->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(training_step<Mid, false>)->Name("step/mid/lora")->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(training_step<Mid, true>)->Name("step/mid/matryoshka")->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  add_benchmarks<Tiny>();
+  add_benchmarks<Mid>();
+  add_benchmarks<OneB>();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+}

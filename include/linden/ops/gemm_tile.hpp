@@ -94,7 +94,7 @@ template <class T, class Tile, class Left>
 /// `W` columns of a matrix [depth, columns], rows `stride` apart, as a panel. Columns beyond `count` become zero.
 template <long W, class T, class E>
 void pack_columns(const E* columns, long stride, long count, long depth, T* panel) {
-  constexpr long S = packet_size<T>, ahead = 8;  // rows lie far apart: the processor does not guess the next one
+  constexpr long S = packet_size<T>, ahead = 16;  // rows lie far apart: the processor does not guess the next one
   const auto pack = [&](const auto present) {
     for (long l = 0; l < depth; ++l, columns += stride, panel += W) {
       for (long j = 0; j < W; j += 64 / long(sizeof(E))) __builtin_prefetch(columns + ahead * stride + j);

@@ -14,6 +14,8 @@
 #include <limits>
 #include <linden/core/element.hpp>
 #include <linden/core/error.hpp>
+#include <linden/core/parallel.hpp>
+#include <linden/ops/packet.hpp>
 #include <span>
 #include <type_traits>
 
@@ -53,7 +55,6 @@ namespace detail {
 
 inline constexpr std::size_t norm_chunks = 256;
 inline constexpr std::size_t smallest_norm_chunk = 4096;  // below it a thread costs more than it saves
-inline constexpr std::size_t adamw_parallel_from = 16384;
 
 /// Sum of squares in double. Eight running sums, so that the loop is not one chain of dependent additions.
 template <Real T>
@@ -75,6 +76,41 @@ double sum_of_squares(std::span<const T> values) {
   return sum;
 }
 
+/// What AdamWStep does to one packet of parameters. In packets because compilers do not vectorise a square root that
+/// may set errno; they also fix which products are fused into sums, whatever the partition.
+template <Real T>
+class AdamWPacket {
+ public:
+  using P = Packet<T>;
+  static constexpr std::size_t size = packet_size<T>;
+
+  AdamWPacket(const AdamWStep<T>& s, T factor)
+      : beta1_(all(s.beta1)),
+        beta2_(all(s.beta2)),
+        new1_(all(s.new1)),
+        new2_(all(s.new2)),
+        factor_(all(factor)),
+        epsilon_(all(s.epsilon)),
+        decay_(all(s.decay)),
+        rate_(all(-s.rate)),
+        root_correction_(all(s.root_correction)) {}
+
+  void operator()(T* param, const T* grad, T* m, T* v) const {
+    using namespace Eigen::internal;
+    const P g = pmul(factor_, ploadu<P>(grad));
+    const P new_m = pmadd(beta1_, ploadu<P>(m), pmul(new1_, g));
+    const P new_v = pmadd(beta2_, ploadu<P>(v), pmul(pmul(new2_, g), g));
+    const P change = pdiv(pmul(rate_, new_m), pmadd(psqrt(new_v), root_correction_, epsilon_));
+    pstoreu(m, new_m);
+    pstoreu(v, new_v);
+    pstoreu(param, pmadd(decay_, ploadu<P>(param), change));
+  }
+
+ private:
+  static P all(T value) { return Eigen::internal::pset1<P>(value); }
+  P beta1_, beta2_, new1_, new2_, factor_, epsilon_, decay_, rate_, root_correction_;
+};
+
 }  // namespace detail
 
 /// Euclidean norm of `grad`. The same bits for any number of threads: chunks depend on n alone and are added in order.
@@ -85,12 +121,11 @@ requires Real<std::remove_const_t<T>>
   const std::size_t chunk = std::max(detail::smallest_norm_chunk, (n + detail::norm_chunks - 1) / detail::norm_chunks);
   const std::size_t chunks = (n + chunk - 1) / chunk;
   std::array<double, detail::norm_chunks> partial{};
-#ifdef _OPENMP
-#pragma omp parallel for if (chunks > 1)
-#endif
-  for (std::size_t c = 0; c < chunks; ++c)
-    partial[c] = detail::sum_of_squares(
-        std::span<const std::remove_const_t<T>>(grad.subspan(c * chunk, std::min(chunk, n - c * chunk))));
+  parallel_for(static_cast<long>(chunks), static_cast<long>(chunk), [&](long first, long last) {
+    for (auto c = static_cast<std::size_t>(first); c < static_cast<std::size_t>(last); ++c)
+      partial[c] = detail::sum_of_squares(
+          std::span<const std::remove_const_t<T>>(grad.subspan(c * chunk, std::min(chunk, n - c * chunk))));
+  });
   double sum = 0;
   for (std::size_t c = 0; c < chunks; ++c) sum += partial[c];
   return std::sqrt(sum);
@@ -114,17 +149,21 @@ void adamw_step(std::span<T> param, std::type_identity_t<std::span<const T>> gra
   if (grad.size() != n || m.size() != n || v.size() != n)
     throw ShapeError(text("adamw_step(param, grad, m, v): lengths ", n, ", ", grad.size(), ", ", m.size(), ", ",
                           v.size(), " must match in size"));
-  const AdamWStep<T> s(step, learning_rate, options);
-  const auto factor = static_cast<T>(gradient_factor);
-#ifdef _OPENMP
-#pragma omp parallel for if (n >= detail::adamw_parallel_from)
-#endif
-  for (std::size_t i = 0; i < n; ++i) {
-    const T g = factor * grad[i];
-    m[i] = s.beta1 * m[i] + s.new1 * g;
-    v[i] = s.beta2 * v[i] + s.new2 * g * g;
-    param[i] = s.decay * param[i] - s.rate * m[i] / (std::sqrt(v[i]) * s.root_correction + s.epsilon);
-  }
+  const detail::AdamWPacket<T> update(AdamWStep<T>(step, learning_rate, options), static_cast<T>(gradient_factor));
+  constexpr std::size_t S = update.size;
+  const std::size_t whole = n / S * S;
+  parallel_for(static_cast<long>(n / S), static_cast<long>(4 * S), [&](long first, long last) {
+    for (auto i = static_cast<std::size_t>(first) * S; i < static_cast<std::size_t>(last) * S; i += S)
+      update(&param[i], &grad[i], &m[i], &v[i]);
+  });
+  std::array<T, S> last_param{}, last_grad{}, last_m{}, last_v{};  // what is left, as a packet of its own
+  const auto take = [whole](auto from, auto& to) { std::ranges::copy(from.subspan(whole), to.begin()); };
+  const auto put_back = [whole, n](const auto& from, auto to) {
+    std::copy_n(from.begin(), n - whole, to.subspan(whole).begin());
+  };
+  take(param, last_param), take(grad, last_grad), take(m, last_m), take(v, last_v);
+  update(last_param.data(), last_grad.data(), last_m.data(), last_v.data());
+  put_back(last_param, param), put_back(last_m, m), put_back(last_v, v);
 }
 
 }  // namespace linden
