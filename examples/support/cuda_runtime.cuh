@@ -18,6 +18,11 @@ class CudaRuntime {
   using Model = cuda::DeviceLlama<C, T>;
   static constexpr std::array policies{Keep::everything, Keep::costly, Keep::inputs};
 
+  explicit CudaRuntime([[maybe_unused]] const EngineOptions& options) {
+#ifdef LINDEN_CUDNN  // else make_engine has refused it
+    if (options.attention == AttentionBy::cudnn) device_.set_attention(cuda::make_cudnn_attention());
+#endif
+  }
   [[nodiscard]] Backend backend() { return Backend(device_); }
   /// Less what kernels take as scratch memory.
   [[nodiscard]] std::optional<std::size_t> free_bytes() const {
