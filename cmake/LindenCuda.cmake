@@ -25,7 +25,7 @@ if(LINDEN_CUDNN)
     add_library(linden::cudnn ALIAS linden_cudnn)
     target_include_directories(linden_cudnn PUBLIC ${PROJECT_SOURCE_DIR})
     target_link_libraries(linden_cudnn PUBLIC linden::linden PRIVATE CUDNN::cudnn CUDA::cudart CUDA::nvrtc)
-    target_compile_options(linden_cudnn PRIVATE -O1)  # it prepares calls, the work is cuDNN's
+    target_compile_options(linden_cudnn PRIVATE -O0)  # what is slow is the front end's templates; the work is cuDNN's
   elseif(LINDEN_CUDNN STREQUAL "AUTO")
     message(STATUS "linden: no cuDNN attention, ${CUDNN_MISSING}")
   else()

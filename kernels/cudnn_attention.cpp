@@ -7,15 +7,16 @@
 //            cuDNN 9.25. Then what it needs grows with the tokens.
 // Sequences  ragged offsets say where each one's rows begin, lengths where they end; no padding is moved or computed.
 
-#define CUDNN_FRONTEND_SKIP_JSON_LIB  // graphs are not written to files
 #include "cudnn_attention.hpp"
-
-#include <cudnn_frontend.h>
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>  // before the front end, which uses it and does not include it
 #include <linden/core/error.hpp>
 #include <map>
+
+#define CUDNN_FRONTEND_SKIP_JSON_LIB  // graphs are not written to files
+#include <cudnn_frontend.h>
 
 namespace linden::cuda {
 

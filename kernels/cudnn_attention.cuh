@@ -24,8 +24,10 @@ static __global__ void ragged_sequences(const std::int32_t* spans, long count, l
   const bool exists = s < count;
   const std::int32_t* const span = spans + s * 4;
   const long first_query = exists ? span[0] : rows, first_key = exists ? span[2] : rows;
-  for (int t = 0; t < static_cast<int>(fused_tensors); ++t)
-    offsets[t * (n + 1) + s] = (of_keys(static_cast<FusedTensor>(t)) ? first_key : first_query) * shape.strides[t];
+  for (long t = 0; t < static_cast<long>(fused_tensors); ++t) {
+    const auto tensor = static_cast<FusedTensor>(t);
+    offsets[t * (n + 1) + s] = (of_keys(tensor) ? first_key : first_query) * shape.stride(tensor);
+  }
   if (s == n) return;
   lengths[s] = exists ? span[1] : 0;
   lengths[n + s] = exists ? span[3] : 0;

@@ -33,9 +33,9 @@ struct FusedShape {
   int heads = 0, kv_heads = 0, size = 0;
   std::array<long, fused_tensors> strides{};  ///< elements from row to row; 0: the call has no such matrix
 
-  [[nodiscard]] long stride(FusedTensor t) const { return strides[static_cast<std::size_t>(t)]; }
-  [[nodiscard]] bool has(FusedTensor t) const { return stride(t) != 0; }
-  [[nodiscard]] bool backward() const { return has(FusedTensor::dq); }
+  [[nodiscard]] constexpr long stride(FusedTensor t) const { return strides[static_cast<std::size_t>(t)]; }
+  [[nodiscard]] constexpr bool has(FusedTensor t) const { return stride(t) != 0; }
+  [[nodiscard]] constexpr bool backward() const { return has(FusedTensor::dq); }
   auto operator<=>(const FusedShape&) const = default;
 };
 
