@@ -24,7 +24,9 @@ if(LINDEN_CUDNN)
     add_library(linden_cudnn STATIC ${PROJECT_SOURCE_DIR}/kernels/cudnn_attention.cpp)
     add_library(linden::cudnn ALIAS linden_cudnn)
     target_include_directories(linden_cudnn PUBLIC ${PROJECT_SOURCE_DIR})
-    target_link_libraries(linden_cudnn PUBLIC linden::linden PRIVATE CUDNN::cudnn CUDA::cudart CUDA::nvrtc)
+    target_link_libraries(linden_cudnn PUBLIC linden::linden PRIVATE CUDNN::cudnn CUDA::cudart)
+    # The front end's one reference to NVRTC. As a target it would bring the driver, which programs start without.
+    target_link_libraries(linden_cudnn PRIVATE $<TARGET_FILE:CUDA::nvrtc>)
     target_compile_options(linden_cudnn PRIVATE -O0)  # what is slow is the front end's templates; the work is cuDNN's
   elseif(LINDEN_CUDNN STREQUAL "AUTO")
     message(STATUS "linden: no cuDNN attention, ${CUDNN_MISSING}")
