@@ -1,8 +1,8 @@
 #pragma once
 /// \file
 /// From a call of attention to one of cuDNN's: who may take it, and where each sequence begins, in cuDNN's terms.
-/// Served   bfloat16; heads of 16, 32, ... 128 columns; as many keys as queries, so training and scoring, not generation
-///          from a cache; aligned rows; all results wanted (log-sum-exp may be missing); compute capability 9 or 10.
+/// Served   bfloat16; heads of 16, 32, ... 128 columns; as many keys as queries, so training and scoring, but not
+///          generation from a cache; aligned rows; all results wanted, log-sum-exp or not; compute capability 9 or 10.
 ///          Everything else is our own kernel's.
 /// Mask     causal from the last query and key of a sequence, so a sequence with more keys than queries is right, too.
 /// Saved    log-sum-exp [tokens, heads] is natural, of scaled scores, for both kernels: to cuDNN it is its Stats
@@ -73,7 +73,8 @@ FusedShape fused_shape(const Call<T>& call, const FusedOperands<T>& operands, lo
 
 /// The one place that decides whose kernel runs.
 template <class T>
-bool fused_serves(const FusedAttention* fused, const FusedOperands<T>& operands, const FusedShape& shape, bool backward) {
+bool fused_serves(const FusedAttention* fused, const FusedOperands<T>& operands, const FusedShape& shape,
+                  bool backward) {
   if (!std::is_same_v<T, bfloat16> || fused == nullptr) return false;
   if (fused->capability() / 10 != 9 && fused->capability() / 10 != 10) return false;
   if (shape.size % 16 != 0 || shape.size > 128) return false;
@@ -92,7 +93,9 @@ template <class T>
 class FusedRun {
  public:
   FusedRun(const Call<T>& call, const Operand<T>& spans, bool backward, const Queue& queue)
-      : queue_(queue), spans_(spans), operands_(detail::fused_operands(call, backward)),
+      : queue_(queue),
+        spans_(spans),
+        operands_(detail::fused_operands(call, backward)),
         shape_(detail::fused_shape(call, operands_, spans.rows)),
         serves_(detail::fused_serves(queue.fused, operands_, shape_, backward)) {}
 
@@ -103,8 +106,8 @@ class FusedRun {
     const detail::FusedScratch at = layout();
     auto* const offsets = reinterpret_cast<std::int64_t*>(queue_.scratch);
     auto* const lengths = reinterpret_cast<std::int32_t*>(queue_.scratch + at.lengths);
-    launch("ragged_sequences", {blocks_for(shape_.sequences + 1, 128)}, 128, queue_.stream, &ragged_sequences, spans_.ids,
-           spans_.rows, operands_[0].rows, shape_, offsets, lengths);
+    launch("ragged_sequences", {blocks_for(shape_.sequences + 1, 128)}, 128, queue_.stream, &ragged_sequences,
+           spans_.ids, spans_.rows, operands_[0].rows, shape_, offsets, lengths);
     FusedCall call{{}, offsets, lengths, queue_.scratch + at.workspace};
     for (std::size_t t = 0; t < fused_tensors; ++t)
       call.data[t] = operands_[t].wide != nullptr ? static_cast<void*>(operands_[t].wide) : operands_[t].data;

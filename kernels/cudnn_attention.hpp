@@ -1,10 +1,10 @@
 #pragma once
 /// \file
-/// cuDNN's fused attention as the rest of the library sees it: no header of cuDNN or CUDA is needed here. Which calls it
-/// takes over is said in cudnn_attention.cuh; cudnn_attention.cpp, the one translation unit that knows cuDNN, implements it.
-/// Types    bfloat16; log-sum-exps float.
-/// State    compiled, linked and its graphs validated without a GPU; no run on a device was seen yet.
-/// Errors   DeviceError: a cuDNN older than 9.25, a shape it does not support, a launch that fails.
+/// cuDNN's fused attention as the rest of the library sees it: no header of cuDNN or CUDA is needed here. Which calls
+/// it takes over is said in cudnn_attention.cuh; cudnn_attention.cpp, the one translation unit that knows cuDNN,
+/// implements it. Types    bfloat16; log-sum-exps float. State    compiled, linked and its graphs validated without a
+/// GPU; no run on a device was seen yet. Errors   DeviceError: a cuDNN older than 9.25, a shape it does not support, a
+/// launch that fails.
 
 #include <array>
 #include <bit>
@@ -15,8 +15,8 @@
 
 namespace linden::cuda {
 
-/// The matrices of a call: of rows of tokens, in columns heads * size (q, o, upstream, dq), kv_heads * size (k, v, dk, dv)
-/// or heads (log_sums).
+/// The matrices of a call: of rows of tokens, in columns heads * size (q, o, upstream, dq), kv_heads * size (k, v, dk,
+/// dv) or heads (log_sums).
 enum class FusedTensor : std::uint8_t { q, k, v, o, log_sums, upstream, dq, dk, dv };
 inline constexpr std::size_t fused_tensors = 9;
 
@@ -25,9 +25,9 @@ constexpr bool of_keys(FusedTensor t) {
   return t == FusedTensor::k || t == FusedTensor::v || t == FusedTensor::dk || t == FusedTensor::dv;
 }
 
-/// What tells cuDNN's graphs apart; building one takes seconds. The counts are powers of two, so that batches of ever new
-/// sizes share a few graphs. `tokens` bounds the length of a sequence, too: the host does not know the lengths, and to
-/// fetch them would stop it at every step. A bound that is too high costs blocks that end at once.
+/// What tells cuDNN's graphs apart; building one takes seconds. The counts are powers of two, so that batches of ever
+/// new sizes share a few graphs. `tokens` bounds the length of a sequence, too: the host does not know the lengths, and
+/// to fetch them would stop it at every step. A bound that is too high costs blocks that end at once.
 struct FusedShape {
   long sequences = 0, tokens = 0;  ///< at most
   int heads = 0, kv_heads = 0, size = 0;
@@ -46,10 +46,10 @@ constexpr long fused_bound(long count, long least) {
 
 /// Where a call's data lies, all of it on the device.
 struct FusedCall {
-  std::array<void*, fused_tensors> data{};      ///< null: no such matrix
-  const std::int64_t* offsets = nullptr;        ///< [fused_tensors, sequences + 1]: elements before each sequence's rows
-  const std::int32_t* lengths = nullptr;        ///< [2, sequences]: queries, then keys
-  void* workspace = nullptr;                    ///< as large as asked for
+  std::array<void*, fused_tensors> data{};  ///< null: no such matrix
+  const std::int64_t* offsets = nullptr;    ///< [fused_tensors, sequences + 1]: elements before each sequence's rows
+  const std::int32_t* lengths = nullptr;    ///< [2, sequences]: queries, then keys
+  void* workspace = nullptr;                ///< as large as asked for
 };
 
 /// Attention, forward or backward, by somebody else's kernels.

@@ -14,7 +14,6 @@ namespace {
 
 namespace utf = boost::unit_test;
 
-/// What these tests need that may be missing.
 boost::test_tools::assertion_result has_cudnn(utf::test_unit_id) {
 #ifdef LINDEN_CUDNN
   return true;
@@ -27,19 +26,9 @@ boost::test_tools::assertion_result has_cudnn(utf::test_unit_id) {
 const auto with_cudnn = utf::precondition(has_cudnn);
 
 #ifdef __CUDACC__
-const auto with_fused = with_cudnn;
-
-/// cuDNN on the GPU.
-std::unique_ptr<cuda::FusedAttention> make_fused(int = 0) {
-#ifdef LINDEN_CUDNN
-  return cuda::make_cudnn_attention();
+/// cuDNN on the GPU; this is compiled where it was found.
+std::unique_ptr<cuda::FusedAttention> make_fused() { return cuda::make_cudnn_attention(); }
 #else
-  return nullptr;
-#endif
-}
-#else
-const auto with_fused = utf::precondition([](utf::test_unit_id) { return boost::test_tools::assertion_result(true); });
-
 /// Attention in double, from what cuDNN is told and nothing else; runs when the stream does.
 class Told final : public cuda::FusedAttention {
  public:
@@ -81,14 +70,17 @@ class Told final : public cuda::FusedAttention {
       return dot(row(FusedTensor::q, i, head), row(FusedTensor::k, j, kv_head)) / std::sqrt(double(shape.size));
     }
     void add(std::vector<double>& to, long i, double factor, const bfloat16* from) const {
-      for (int e = 0; e < shape.size; ++e) to[static_cast<std::size_t>(i * shape.size + e)] += factor * double(float(from[e]));
+      for (int e = 0; e < shape.size; ++e)
+        to[static_cast<std::size_t>(i * shape.size + e)] += factor * double(float(from[e]));
     }
     void write(FusedTensor t, long rows, long head, const std::vector<double>& from) const {
       for (long i = 0; i < rows; ++i)
         for (int e = 0; e < shape.size; ++e)
           row(t, i, head)[e] = bfloat16(static_cast<float>(from[static_cast<std::size_t>(i * shape.size + e)]));
     }
-    [[nodiscard]] std::vector<double> zeros(long rows) const { return std::vector<double>(static_cast<std::size_t>(rows * shape.size)); }
+    [[nodiscard]] std::vector<double> zeros(long rows) const {
+      return std::vector<double>(static_cast<std::size_t>(rows * shape.size));
+    }
 
     void run() const { shape.backward() ? backward() : forward(); }
     void forward() const {
@@ -97,8 +89,10 @@ class Told final : public cuda::FusedAttention {
         for (long i = 0; i < queries(); ++i) {
           double total = 0;
           for (long j = 0; j <= last(i); ++j) total += std::exp(score(i, j, head));
-          for (long j = 0; j <= last(i); ++j) add(o, i, std::exp(score(i, j, head)) / total, row(FusedTensor::v, j, kv_head));
-          if (shape.has(FusedTensor::log_sums)) *row<float>(FusedTensor::log_sums, i, head) = static_cast<float>(std::log(total));
+          for (long j = 0; j <= last(i); ++j)
+            add(o, i, std::exp(score(i, j, head)) / total, row(FusedTensor::v, j, kv_head));
+          if (shape.has(FusedTensor::log_sums))
+            *row<float>(FusedTensor::log_sums, i, head) = static_cast<float>(std::log(total));
         }
         write(FusedTensor::o, queries(), head, o);
       }
@@ -112,7 +106,8 @@ class Told final : public cuda::FusedAttention {
           const double along = dot(upstream, row(FusedTensor::o, i, head));
           for (long j = 0; j <= last(i); ++j) {
             const double p = std::exp(score(i, j, head) - double(*row<float>(FusedTensor::log_sums, i, head)));
-            const double slope = p * (dot(upstream, row(FusedTensor::v, j, kv_head)) - along) / std::sqrt(double(shape.size));
+            const double slope =
+                p * (dot(upstream, row(FusedTensor::v, j, kv_head)) - along) / std::sqrt(double(shape.size));
             add(dq, i, slope, row(FusedTensor::k, j, kv_head));
             add(dk, j, slope, row(FusedTensor::q, i, head));
             add(dv, j, p, upstream);
@@ -144,7 +139,8 @@ int fused_runs(Body&& body) {
 /// A plan with attention in it.
 struct Attended {
   using Keys = Expr<Shape<tokens, 16>>;
-  constexpr Expr<Shape<tokens, 32>> operator()(Expr<Shape<tokens, 32>> q, Keys k, Keys v, Ids<Shape<sequences, 4>> spans) const {
+  constexpr Expr<Shape<tokens, 32>> operator()(Expr<Shape<tokens, 32>> q, Keys k, Keys v,
+                                               Ids<Shape<sequences, 4>> spans) const {
     return attention<2, 1>(q, k, v, spans);
   }
 };
@@ -167,7 +163,7 @@ void expect_both(const Batch& batch, cuda::FusedAttention& fused) {
 
 // On a GPU these compare cuDNN with the CPU; on the simulated grid, what cuDNN is told.
 
-BOOST_AUTO_TEST_CASE(packed_sequences, *with_fused) {
+BOOST_AUTO_TEST_CASE(packed_sequences) {
   const auto fused = make_fused();
   for (const long size : {16L, 64L, 128L}) expect_both(training(4, 2, size, {66, 3}), *fused);
   for (const std::vector<int>& lengths : {std::vector<int>{40}, {5, 0, 2, 31, 0}, {64, 65, 1}, std::vector<int>(9, 7)})
@@ -175,7 +171,7 @@ BOOST_AUTO_TEST_CASE(packed_sequences, *with_fused) {
   expect_both(training(3, 3, 16, {40, 7}, 8), *fused);  // rows apart
 }
 
-BOOST_AUTO_TEST_CASE(what_one_saves_the_other_goes_backward_from, *with_fused) {
+BOOST_AUTO_TEST_CASE(what_one_saves_the_other_goes_backward_from) {
   const auto fused = make_fused();
   const Batch batch = training(4, 2, 64, {30, 20});
   Case c = batch.forward();
@@ -186,13 +182,13 @@ BOOST_AUTO_TEST_CASE(what_one_saves_the_other_goes_backward_from, *with_fused) {
   BOOST_TEST(relative_error(theirs[1], std::vector<double>(ours[1].begin(), ours[1].end())) < float_tolerance);
 }
 
-BOOST_AUTO_TEST_CASE(as_many_keys_as_queries_but_shared, *with_fused) {
+BOOST_AUTO_TEST_CASE(as_many_keys_as_queries_but_shared) {
   const auto fused = make_fused();
   const Batch shared{2, 2, 32, {0, 3, 0, 5, 3, 1, 0, 4, 4, 6, 2, 8}, 10, 10};
   expect_forward(shared.forward(), *fused);
 }
 
-BOOST_AUTO_TEST_CASE(without_log_sums, *with_fused) {
+BOOST_AUTO_TEST_CASE(without_log_sums) {
   const auto fused = make_fused();
   Case c = training(4, 1, 16, {40, 20}).forward();
   c.results[1] = Values::result(0, 0);
@@ -213,21 +209,21 @@ BOOST_AUTO_TEST_CASE(whose_kernel_runs) {
     const auto there = make_fused(capability);
     BOOST_TEST(fused_runs([&] { expect_both(served, *there); }) == 0);
   }
-  for (const Batch& batch : {training(2, 1, 24, {9, 4}),               // heads of 24 columns
-                             training(2, 1, 16, {9, 4}, 3),            // rows that are not aligned
-                             Batch{2, 1, 16, {0, 2, 1, 5}, 2, 7},      // keys in a cache
-                             Batch{2, 1, 16, {0, 0, 0, 0}, 0, 0}})     // nothing
+  for (const Batch& batch : {training(2, 1, 24, {9, 4}),            // heads of 24 columns
+                             training(2, 1, 16, {9, 4}, 3),         // rows that are not aligned
+                             Batch{2, 1, 16, {0, 2, 1, 5}, 2, 7},   // keys in a cache
+                             Batch{2, 1, 16, {0, 0, 0, 0}, 0, 0}})  // nothing
     BOOST_TEST(fused_runs([&] { expect_both(batch, *fused); }) == 0);
   BOOST_TEST(fused_runs([&] {
-    Case c = served.forward();
-    c.fused = fused.get();
-    expect_as_cpu<Attention, float>(c, float_tolerance);
-    for (std::size_t k = 0; k < 3; ++k) {
-      Case backward = served.backward<bfloat16>();
-      backward.results[k] = Values::result(0, 0);
-      expect_backward(backward, *fused);
-    }
-  }) == 0);
+               Case c = served.forward();
+               c.fused = fused.get();
+               expect_as_cpu<Attention, float>(c, float_tolerance);
+               for (std::size_t k = 0; k < 3; ++k) {
+                 Case backward = served.backward<bfloat16>();
+                 backward.results[k] = Values::result(0, 0);
+                 expect_backward(backward, *fused);
+               }
+             }) == 0);
 }
 
 BOOST_AUTO_TEST_CASE(offsets_and_lengths) {
@@ -236,7 +232,8 @@ BOOST_AUTO_TEST_CASE(offsets_and_lengths) {
   const std::vector<std::int32_t> spans{0, 5, 0, 6, 5, 2, 7, 2, 7, 1, 6, 3};
   std::vector<std::int64_t> offsets(cuda::fused_tensors * 5, -1);
   std::vector<std::int32_t> lengths(8, -1);
-  cuda::launch("ragged_sequences", {1}, 32, nullptr, &cuda::ragged_sequences, spans.data(), 3L, 8L, shape, offsets.data(), lengths.data());
+  cuda::launch("ragged_sequences", {1}, 32, nullptr, &cuda::ragged_sequences, spans.data(), 3L, 8L, shape,
+               offsets.data(), lengths.data());
   cuda::simulated::finish();
   const auto of = [&](FusedTensor t) {
     const auto first = offsets.begin() + static_cast<long>(t) * 5;
@@ -244,7 +241,8 @@ BOOST_AUTO_TEST_CASE(offsets_and_lengths) {
   };
   BOOST_TEST(of(FusedTensor::q) == (std::vector<std::int64_t>{0, 50, 70, 80, 80}), boost::test_tools::per_element());
   BOOST_TEST(of(FusedTensor::k) == (std::vector<std::int64_t>{0, 21, 18, 24, 24}), boost::test_tools::per_element());
-  BOOST_TEST(of(FusedTensor::log_sums) == (std::vector<std::int64_t>{0, 10, 14, 16, 16}), boost::test_tools::per_element());
+  BOOST_TEST(of(FusedTensor::log_sums) == (std::vector<std::int64_t>{0, 10, 14, 16, 16}),
+             boost::test_tools::per_element());
   BOOST_TEST(lengths == (std::vector<std::int32_t>{5, 2, 1, 0, 6, 2, 3, 0}), boost::test_tools::per_element());
 }
 
@@ -302,8 +300,9 @@ BOOST_AUTO_TEST_CASE(what_cudnn_refuses_is_named, *with_cudnn) {
   const FusedShape shape{8, 4096, 32, 8, 64, {2048, 512, 512, 2048, 32, 2048, 2048, 512, 512}};
   BOOST_CHECK_EXCEPTION(cuda::validate_cudnn_attention(shape, 80), DeviceError, [](const DeviceError& error) {
     const std::string said = error.what();
-    return said.find("cuDNN's attention, backward, of at most 8 sequences and 4096 tokens, 32 heads over 8 of size 64: "
-                     "not supported: ") != std::string::npos &&
+    return said.find(
+               "cuDNN's attention, backward, of at most 8 sequences and 4096 tokens, 32 heads over 8 of size 64: "
+               "not supported: ") != std::string::npos &&
            said.find("eterministic") != std::string::npos;
   });
 #endif
