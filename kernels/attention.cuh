@@ -13,12 +13,14 @@
 /// Grid     tiles do not cross sequences, so rows / tile + sequences blocks are enough whatever the spans are; a block
 ///          finds its tile by counting along the spans.
 /// Order    fixed, no atomics: the same bits every time.
+/// Instead  cuDNN's attention, where a device was given it and it serves (cudnn_attention.cuh).
 /// Errors   DeviceError for a head size above 128.
 /// Source   Dao 2023, arXiv:2307.08691.
 
 #include <linden/ops/attention.hpp>
 
 #include "attention_tiles.cuh"
+#include "cudnn_attention.cuh"
 
 namespace linden::cuda {
 
@@ -335,7 +337,13 @@ void with_head_size(int size, Body&& body) {
 template <>
 struct Kernel<Attention> {
   template <class T>
+  static long scratch(const Call<T>& call, const Queue& queue) {
+    const FusedRun<T> fused(call, call.inputs[3], false, queue);
+    return fused.serves() ? fused.scratch() : 0;
+  }
+  template <class T>
   static void run(const Call<T>& call, const Queue& queue) {
+    if (const FusedRun<T> fused(call, call.inputs[3], false, queue); fused.serves()) return fused.start();
     const Operand<T>&q = call.inputs[0], &k = call.inputs[1], &v = call.inputs[2], &o = call.results[0];
     AttentionShape shape = detail::attention_shape(call, call.inputs[3]);
     shape.packed = detail::packed<T>(shape.size, q, k, v, o);
@@ -350,11 +358,13 @@ struct Kernel<Attention> {
 template <>
 struct Kernel<AttentionBackward> {
   template <class T>
-  static long scratch(const Call<T>& call) {
-    return call.inputs[0].rows * static_cast<long>(call.attributes[0]);
+  static long scratch(const Call<T>& call, const Queue& queue) {
+    const FusedRun<T> fused(call, call.inputs[6], true, queue);
+    return fused.serves() ? fused.scratch() : call.inputs[0].rows * static_cast<long>(call.attributes[0]);
   }
   template <class T>
   static void run(const Call<T>& call, const Queue& queue) {
+    if (const FusedRun<T> fused(call, call.inputs[6], true, queue); fused.serves()) return fused.start();
     const auto& [q, k, v, o, lse, g, spans, unused] = call.inputs;
     const Operand<T>&dq = call.results[0], &dk = call.results[1], &dv = call.results[2];
     AttentionShape shape = detail::attention_shape(call, spans);

@@ -6,6 +6,7 @@
 
 #include <linden/backend/binding.hpp>
 
+#include "cudnn_attention.hpp"
 #include "loop.cuh"
 #include "product.cuh"
 #include "replay.cuh"
@@ -35,7 +36,13 @@ class Device {
       replays_.clear();  // they know the old memory
       scratch_.reserve(static_cast<std::size_t>(floats));
     }
-    return {stream_, products_.get(), scratch_.data()};
+    return {stream_, products_.get(), scratch_.data(), fused_.get()};
+  }
+  /// Attention by `fused` where it serves, from now on; null: all of it by our own kernel, as at first.
+  void set_attention(std::unique_ptr<FusedAttention> fused) {
+    wait();
+    replays_.clear();
+    fused_ = std::move(fused);
   }
   [[nodiscard]] Staging& staging() { return staging_; }
   [[nodiscard]] Replays& replays() { return replays_; }
@@ -45,6 +52,7 @@ class Device {
  private:
   Stream stream_ = nullptr;
   std::unique_ptr<Products> products_;
+  std::unique_ptr<FusedAttention> fused_;
   Buffer<float> scratch_;
   Staging staging_;
   Replays replays_;
@@ -125,7 +133,8 @@ void check_widths(const Program& p, int node, const Operand<T>& operand) {
 template <class Operation, class T>
 void run_kernel(const Call<T>& call, Device& device) {
   long floats = 0;
-  if constexpr (requires { Kernel<Operation>::template scratch<T>(call); }) floats = Kernel<Operation>::template scratch<T>(call);
+  if constexpr (requires { Kernel<Operation>::template scratch<T>(call, Queue()); })
+    floats = Kernel<Operation>::template scratch<T>(call, device.queue(0));
   Kernel<Operation>::template run<T>(call, device.queue(floats));
 }
 

@@ -55,7 +55,7 @@ void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Hea
 template <>
 struct Kernel<HeadCrossEntropy> {
   template <class T>
-  static long scratch(const Call<T>& call) {
+  static long scratch(const Call<T>& call, const Queue&) {
     return HeadScratch<T>(call.inputs[0].rows, call.inputs[1].rows).floats(call.inputs[0].rows);
   }
   template <class T>
@@ -82,7 +82,7 @@ struct Kernel<HeadCrossEntropy> {
 template <>
 struct Kernel<HeadScores> {
   template <class T>
-  static long scratch(const Call<T>& call) {
+  static long scratch(const Call<T>& call, const Queue&) {
     return HeadScratch<T>(call.inputs[0].rows, call.inputs[1].rows).floats(0);
   }
   template <class T>

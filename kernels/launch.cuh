@@ -34,18 +34,20 @@ struct ProductShape {
   auto operator<=>(const ProductShape&) const = default;
 };
 
-class Products;  // kernels/cublas.cuh
+class Products;        // kernels/cublas.cuh
+class FusedAttention;  // kernels/cudnn_attention.hpp
 
 /// Where kernels are started: in order on one stream, with memory that the call may use while it runs.
 struct Queue {
   Stream stream{};
   Products* products = nullptr;
-  float* scratch = nullptr;  ///< as many floats as the operation's Kernel asked for, 256-byte aligned
+  float* scratch = nullptr;         ///< as many floats as the operation's Kernel asked for, 256-byte aligned
+  FusedAttention* fused = nullptr;  ///< takes over where it serves
 };
 
 /// How an operation runs on a device: specialised beside its kernels with
 ///     template <class T> static void run(const Call<T>& call, const Queue& queue);      // T float or bfloat16
-///     template <class T> static long scratch(const Call<T>& call);                      // optional: floats of scratch
+///     template <class T> static long scratch(const Call<T>& call, const Queue& queue);  // optional: floats of scratch
 /// All pointers of the call are the device's; empty tensors are allowed. Results whose `data` is null are not wanted.
 template <class Operation>
 struct Kernel;

@@ -110,7 +110,7 @@ struct Kernel<RmsNormBackward> {
   static constexpr long rows_per_piece = 64;
 
   template <class T>
-  static long scratch(const Call<T>& call) {
+  static long scratch(const Call<T>& call, const Queue&) {
     const Operand<T>& x = call.inputs[0];
     return call.results[1].data == nullptr ? 0 : x.rows + blocks_for(x.rows, rows_per_piece) * x.columns;
   }

@@ -91,7 +91,7 @@ template <class Join>
 class JoinTo {
  public:
   template <class T>
-  static long scratch(const Call<T>& call) {
+  static long scratch(const Call<T>& call, const Queue&) {
     const Operand<T>&x = call.inputs[0], &y = call.results[0];
     if (is_number(y)) return pieces_of_all(x);
     return is_row(x, y) && pieces_of_rows(x) > 1 ? pieces_of_rows(x) * x.columns : 0;

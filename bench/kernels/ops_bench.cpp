@@ -160,9 +160,10 @@ void rotary_forward(benchmark::State& state) {
 }
 
 /// Sequences of state.range(0) tokens; operations of the products below the diagonal.
-template <bool Backward>
+template <bool Backward, bool ByCudnn = false>
 void attention_of(benchmark::State& state) {
   bench::on_device(state, [&](cuda::Device& device) {
+    if constexpr (ByCudnn) device.set_attention(cuda::make_cudnn_attention());
     Matrices make(device);
     const long length = state.range(0);
     std::vector<std::int32_t> spans;
@@ -245,6 +246,10 @@ BENCHMARK(gate_backward)->UseManualTime();
 BENCHMARK(rotary_forward)->UseManualTime();
 BENCHMARK(attention_of<false>)->Name("attention_forward")->Arg(512)->Arg(2048)->Arg(8192)->UseManualTime();
 BENCHMARK(attention_of<true>)->Name("attention_backward")->Arg(512)->Arg(2048)->Arg(8192)->UseManualTime();
+#ifdef LINDEN_CUDNN
+BENCHMARK(attention_of<false, true>)->Name("attention_forward_cudnn")->Arg(512)->Arg(2048)->Arg(8192)->UseManualTime();
+BENCHMARK(attention_of<true, true>)->Name("attention_backward_cudnn")->Arg(512)->Arg(2048)->Arg(8192)->UseManualTime();
+#endif
 BENCHMARK(head_with_loss)->UseManualTime();
 BENCHMARK(adamw_step)->Arg(11 << 20)->Arg(168 << 20)->UseManualTime();
 BENCHMARK_MAIN();

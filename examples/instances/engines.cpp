@@ -5,6 +5,10 @@
 namespace linden::examples {
 
 std::unique_ptr<Engine> make_engine(const EngineOptions& options) {
+#ifndef LINDEN_CUDNN
+  if (options.attention == AttentionBy::cudnn)
+    throw UsageError("--attention cudnn: this build has no cuDNN; configure it with LINDEN_CUDA=ON and LINDEN_CUDNN=ON");
+#endif
   return with_configuration<CompiledConfigurations>(options.model, [&]<class C>(C) -> std::unique_ptr<Engine> {
     if (options.device == DeviceKind::cpu) return engine_on_cpu<C>(options);
 #ifdef LINDEN_CUDA

@@ -18,11 +18,18 @@ class CudaRuntime {
   using Model = cuda::DeviceLlama<C, T>;
   static constexpr std::array policies{Keep::everything, Keep::costly, Keep::inputs};
 
+  explicit CudaRuntime([[maybe_unused]] const EngineOptions& options) {
+#ifdef LINDEN_CUDNN  // else make_engine has refused it
+    if (options.attention != AttentionBy::cudnn) return;
+    device_.set_attention(cuda::make_cudnn_attention());
+    scratch_ *= 3;  // its backward pass works on three float matrices as large as q
+#endif
+  }
   [[nodiscard]] Backend backend() { return Backend(device_); }
   /// Less what kernels take as scratch memory.
   [[nodiscard]] std::optional<std::size_t> free_bytes() const {
     const std::size_t free = cuda::free_memory();
-    return free - std::min(free, scratch);
+    return free - std::min(free, scratch_);
   }
   template <class C>
   [[nodiscard]] Model<C> load(const FrozenLlama<C, float>& stored) {
@@ -32,9 +39,8 @@ class CudaRuntime {
   }
 
  private:
-  static constexpr std::size_t scratch = std::size_t(512) << 20U;  ///< logits of a chunk, pieces of sums, graphs
-
   cuda::Device device_;
+  std::size_t scratch_ = std::size_t(512) << 20U;  ///< logits of a chunk, pieces of sums, graphs
 };
 
 }  // namespace linden::examples

@@ -26,12 +26,14 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, const std::vecto
   return app.add_option_function<std::string>(name, read, help)->check(CLI::IsMember(names))->default_str(names.front());
 }
 
-/// --device and --compute.
+/// --device, --compute and --attention.
 inline void add_device_options(CLI::App& app, EngineOptions& options) {
   add_choice<DeviceKind>(app, "--device", {{"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}}, options.device,
                          "where the model runs; cuda: an NVIDIA GPU");
   add_choice<Compute>(app, "--compute", {{"bf16", Compute::bf16}, {"fp32", Compute::fp32}}, options.compute,
                       "what a GPU computes with; the CPU always with fp32");
+  add_choice<AttentionBy>(app, "--attention", {{"own", AttentionBy::own}, {"cudnn", AttentionBy::cudnn}}, options.attention,
+                          "whose attention a GPU runs; cudnn: in bf16, but for generation");
 }
 
 /// --keep, of training.
@@ -44,8 +46,9 @@ inline void add_keep_option(CLI::App& app, std::optional<Keep>& keep) {
 
 /// Where results come from, in the settings they are recorded with; the CPU goes without saying.
 inline void add_device(const EngineOptions& options, nlohmann::json& settings) {
-  if (options.device == DeviceKind::cuda)
-    settings["device"] = {{"kind", "cuda"}, {"compute", options.compute == Compute::bf16 ? "bf16" : "fp32"}};
+  if (options.device != DeviceKind::cuda) return;
+  settings["device"] = {{"kind", "cuda"}, {"compute", options.compute == Compute::bf16 ? "bf16" : "fp32"}};
+  if (options.attention == AttentionBy::cudnn) settings["device"]["attention"] = "cudnn";
 }
 
 }  // namespace linden::examples

@@ -19,11 +19,13 @@ namespace linden::examples {
 
 enum class DeviceKind { cpu, cuda };
 enum class Compute { bf16, fp32 };  ///< what a GPU computes with; the CPU always with float
+enum class AttentionBy { own, cudnn };  ///< whose attention a GPU runs; cudnn: where it serves (kernels/cudnn_attention.cuh)
 
 struct EngineOptions {
   std::filesystem::path model;  ///< a Hugging Face directory
   DeviceKind device = DeviceKind::cpu;
   Compute compute = Compute::bf16;
+  AttentionBy attention = AttentionBy::own;
   std::optional<Keep> keep;  ///< what training keeps for its backward passes; none: the device decides
 };
 

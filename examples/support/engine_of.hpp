@@ -1,6 +1,6 @@
 #pragma once
 /// \file
-/// The engine of one configuration on one device. A Runtime is the device:
+/// The engine of one configuration on one device. A Runtime, made from EngineOptions, is the device:
 ///     element, Backend          what kernels compute with, where
 ///     Model<C>                  weights there: Model<C> load(const FrozenLlama<C, float>&)
 ///     backend(), free_bytes()   how much memory is left (nothing: do not ask)
@@ -58,7 +58,8 @@ class AdaptedModelOf final : public AdaptedModel {
 template <class C, class Runtime>
 class EngineOf final : public Engine {
  public:
-  explicit EngineOf(const EngineOptions& options) : keep_(options.keep), stored_(open_llama<C, float>(options.model)) {}
+  explicit EngineOf(const EngineOptions& options)
+      : keep_(options.keep), stored_(open_llama<C, float>(options.model)), runtime_(options) {}
 
   [[nodiscard]] long positions() const override { return C::positions; }
 
@@ -141,6 +142,7 @@ struct HostRuntime {
   using Model = FrozenLlama<C, float>;
   static constexpr std::array policies{Keep::costly, Keep::inputs};  // to keep everything gains nothing here
 
+  explicit HostRuntime(const EngineOptions&) {}
   [[nodiscard]] Host backend() const { return {}; }
   [[nodiscard]] std::optional<std::size_t> free_bytes() const { return std::nullopt; }
   template <class C>

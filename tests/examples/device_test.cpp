@@ -87,6 +87,14 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_is_said_in_one_line) {
   BOOST_TEST(generate({"--device", "gpu"}).err.find("--device: gpu not in {cpu,cuda}") != std::string::npos);
 }
 
+#ifndef LINDEN_CUDNN
+BOOST_AUTO_TEST_CASE(cudnn_that_was_not_built_is_said_in_one_line) {
+  const Ended ended = generate({"--attention", "cudnn"});
+  BOOST_TEST(ended.status == 2);
+  BOOST_TEST(ended.err == "generate: --attention cudnn: this build has no cuDNN; configure it with LINDEN_CUDA=ON and LINDEN_CUDNN=ON\n");
+}
+#endif
+
 BOOST_FIXTURE_TEST_CASE(training_follows_the_cpu, Folder, *on_gpu) {
   const auto cpu = finetune("cpu", {});
   expect_close(finetune("fp32", {"--device", "cuda", "--compute", "fp32"}), cpu, 1e-4);

@@ -89,6 +89,7 @@ struct Case {
   std::vector<Values> inputs, results;
   std::array<double, max_attributes> attributes{};
   bool accumulate = false;
+  cuda::FusedAttention* fused = nullptr;  ///< the queue's
 };
 
 namespace detail {
@@ -187,8 +188,9 @@ std::vector<std::vector<float>> on_device(const Case& c) {
   }
   cuda::Queue queue;
   std::unique_ptr<DeviceBytes> scratch;
-  if constexpr (requires { cuda::Kernel<Operation>::scratch(call); }) {
-    const auto count = static_cast<std::size_t>(cuda::Kernel<Operation>::scratch(call));
+  queue.fused = c.fused;
+  if constexpr (requires { cuda::Kernel<Operation>::scratch(call, queue); }) {
+    const auto count = static_cast<std::size_t>(cuda::Kernel<Operation>::scratch(call, queue));
     scratch = upload(std::vector<float>(count, std::numeric_limits<float>::quiet_NaN()));
     queue.scratch = scratch->template as<float>();
   }
