@@ -5,16 +5,17 @@
 #
 #   (nothing)   on the CPU: bench/results/cpu.md
 #   --cuda      on this machine's GPU: bench/results/<name of the GPU>.md
-#   --peer      a PyTorch program that measures the same training steps on the same GPU, for the ratios: run with
-#               --config 1b|8b --seq N --batch N --rank 16 --kind lora|matryoshka --compile --chunk 2048, it prints one JSON object
+#   --peer      a PyTorch program that measures the same training steps, for the ratios. On the CPU as step_vs_torch.sh runs it; on
+#               a GPU with --config 1b|8b --seq N --batch N --rank 16 --kind lora|matryoshka --compile --chunk 2048; it prints one
+#               JSON object
 #
-# Every benchmark is run five times in random order; the tables show medians.
+# Every benchmark is run several times in random order; the tables show medians. On two cores the CPU's take about half an hour.
 set -euo pipefail
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-command="bash bench/run.sh $*" preset=release pattern='*' peer=
-usage() { sed -n '4,9s/^# *//p' bench/run.sh; }
+command="bash bench/run.sh $*" preset=release pattern='*' peer= repetitions=5
+usage() { sed -n '4,10s/^# *//p' bench/run.sh; }
 while (($#)); do
   case $1 in
     --cuda) preset=cuda pattern='kernels_*' ;;
@@ -46,8 +47,11 @@ if [[ $preset == cuda ]]; then
   cmake --build --preset cuda --parallel "$(nproc)"
 else
   machine="$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) cores, $(g++ --version | head -1)"
-  result=bench/results/cpu.md
-  cmake --preset release -DLINDEN_TESTS=OFF >/dev/null
+  result=bench/results/cpu.md repetitions=3
+  bash cmake/install_packages.sh libopenblas-dev libdnnl-dev  # to compare with
+  export OMP_WAIT_POLICY=passive                              # theirs and our threads do not spin against each other
+  [[ -z ${LINDEN_SHARED:-} && -d ../shared ]] && export LINDEN_SHARED=$PWD/../shared  # texts for the tokenizer's
+  cmake --preset release -DLINDEN_TESTS=OFF -DLINDEN_EXAMPLES=OFF >/dev/null
   cmake --build --preset release --parallel "$(nproc)"
 fi
 
@@ -55,10 +59,15 @@ measured=$(mktemp -d)
 trap 'rm -rf "$measured"' EXIT
 for program in build/"$preset"/bin/bench/$pattern; do
   echo "== $program" >&2
-  "$program" --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true --benchmark_report_aggregates_only=true \
+  "$program" --benchmark_repetitions=$repetitions --benchmark_enable_random_interleaving=true --benchmark_report_aggregates_only=true \
     --benchmark_out="$measured/$(basename "$program").json" --benchmark_out_format=json >&2
 done
-if [[ -n $peer ]]; then
+if [[ -n $peer && $preset == release ]]; then
+  for config in tiny mid 1b; do
+    echo "== $peer $config" >&2
+    bash bench/peers/step_vs_torch.sh "$peer" "$config" "$(nproc)" 3 >"$measured/steps-$config.md"
+  done
+elif [[ -n $peer ]]; then
   for config in "1b 2048 8" "8b 4096 2"; do
     read -r name length batch <<<"$config"
     for kind in lora matryoshka; do

@@ -2,12 +2,11 @@
 /// \file
 /// What the benchmarks of the GPU backend share: timing by the device's events, and data to work on.
 
-#include <benchmark/benchmark.h>
-
 #include <cstdint>
 #include <linden/core/random.hpp>
 
 #include "../../kernels/llama.cuh"
+#include "rate.hpp"
 
 namespace linden::bench {
 
@@ -30,11 +29,6 @@ void time_on_device(benchmark::State& state, cuda::Device& device, Work&& work) 
   }
   cudaEventDestroy(begin);
   cudaEventDestroy(end);
-}
-
-/// Operations (or bytes) of one iteration as a rate; 1e12: in TFLOP/s, 1e9: in GB/s.
-inline void set_rate(benchmark::State& state, const char* name, double per_iteration, double unit) {
-  state.counters[name] = benchmark::Counter(per_iteration / unit, benchmark::Counter::kIsIterationInvariantRate);
 }
 
 /// Elements on the device: uniform in [-1, 1], a stretch of random numbers again and again.

@@ -9,34 +9,10 @@
 
 #include "../../kernels/fine_tune.cuh"
 #include "kernels/device_bench.hpp"
+#include "random_model.hpp"
 
 namespace {
 using namespace linden;
-
-/// A checkpoint whose layers all share one layer's random numbers, so that 8 billion weights need not be made.
-template <class C>
-FrozenLlama<C, float> random_checkpoint() {
-  auto memory = std::make_shared<std::vector<bfloat16>>(std::size_t(1) << 24U);
-  auto ones = std::make_shared<std::vector<float>>(C::hidden, 1.0F);
-  TorchUniform uniform(3);
-  for (bfloat16& element : *memory) element = static_cast<bfloat16>(uniform(-0.02F, 0.02F));
-  struct Owned {
-    std::shared_ptr<std::vector<bfloat16>> memory, large;
-    std::shared_ptr<std::vector<float>> ones;
-  };
-  auto large = std::make_shared<std::vector<bfloat16>>(static_cast<std::size_t>(C::vocabulary * C::hidden));
-  for (std::size_t i = 0; i < large->size(); ++i) (*large)[i] = (*memory)[i % memory->size()];
-  FrozenWeights<C, float> weights;
-  weights.for_each([&]<class Leaf>(const std::string&, Leaf& leaf) {
-    using S = typename Leaf::shape;
-    if constexpr (S::axes == 1)
-      leaf = TensorView<const float, S>(ones->data());
-    else
-      leaf = TensorView<const bfloat16, S>::strided(large->data(), S::row_count, S::column_count, S::column_count);
-  });
-  if (C::tied) weights.head = weights.embedding;
-  return {std::move(weights), std::make_shared<Owned>(Owned{memory, large, ones})};
-}
 
 template <class C>
 Batch packed(long length, long sequences_in_batch) {
@@ -69,7 +45,7 @@ void training_step(benchmark::State& state) {
     using T = bfloat16;
     using Model = cuda::DeviceLlama<C, T>;
     const cuda::OnDevice backend(device);
-    const Model model(random_checkpoint<C>(), device);
+    const Model model(bench::random_checkpoint<C>(false), device);
     std::vector<float> parameters(static_cast<std::size_t>(std::max(AdapterFactors<C, float>::count(r), 1L)));
     TorchUniform uniform(5);
     for (float& parameter : parameters) parameter = uniform(-0.01F, 0.01F);
@@ -101,7 +77,7 @@ template <class C>
 void generation(benchmark::State& state) {
   bench::on_device(state, [&](cuda::Device& device) {
     using Model = cuda::DeviceLlama<C, bfloat16>;
-    const Model model(random_checkpoint<C>(), device);
+    const Model model(bench::random_checkpoint<C>(false), device);
     const std::vector<int> nine{256, 128, 64, 32, 16, 8, 4, 2, 1};
     LlamaAdapter<C, float> adapter({.kind = AdapterKind::dylora, .full_rank = 256, .train_ranks = RankSet({1, 2, 4, 8, 16, 32, 64, 128, 256})});
     TorchUniform uniform(1);

@@ -1,7 +1,8 @@
 // One whole training step (frozen base, adapters on all seven projections, AdamW) at the sizes of the PyTorch program that
 // bench/peers/step_vs_torch.sh runs beside it: the same weights and token ids, made by the same hash, so the losses of the
 // first steps can be compared too (counters loss0 ...). Kinds: lora, matryoshka, and base: the same without adapters, forward
-// and backward to the first layer's input. step/1b needs 9 GB. GFLOP/s counts what the step must compute:
+// and backward to the first layer's input. step/1b needs 9 GB; step/block is one of its blocks with 512 tokens. GFLOP/s counts what
+// the step must compute:
 //   4 T (L P_base + V d) + 6 T L P_adapter + 3 (2 sequences heads length^2 head_size), attention at half of the square.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
@@ -59,6 +60,12 @@ void fill(View view, std::uint32_t n, double deviation) {
     e = static_cast<float>(deviation * std::sqrt(3.0) * (static_cast<double>(hash(i++, n)) / 2147483648.0 - 1.0));
 }
 
+/// One block of it.
+struct Block : OneB {
+  static constexpr const char* name = "block";
+  static constexpr long layers = 1, vocabulary = 128, sequence = 512;
+};
+
 enum class Kind { base, lora, matryoshka };
 
 /// A model, an adapter, and everything a step changes.
@@ -73,11 +80,8 @@ struct Step {
   Batch batch;
   std::size_t steps = 0;
 
-  explicit Step(Kind kind)
-      : rank(kind == Kind::base ? 0 : C::rank_), parameters(size()), gradients(size()), m(size()), v(size()),
+  explicit Step(long rank_used) : rank(rank_used), parameters(size()), gradients(size()), m(size()), v(size()),
         factors(parameters.data(), rank), slopes(gradients.data(), rank), p(static_cast<std::size_t>(rank), 2.0F) {
-    if (kind == Kind::matryoshka)  // a vector that really varies; the arithmetic is the same
-      for (std::size_t i = 0; i < p.size(); ++i) p[i] = 2.0F / static_cast<float>(1 + i / 8);
     auto& w = model.weights();
     fill(w.embedding, 0, C::embedding_deviation);
     std::ranges::fill(w.norm.span(), 1.0F);
@@ -140,8 +144,10 @@ struct Step {
 };
 
 template <class C>
-void training_step(benchmark::State& state, Kind kind) {
-  Step<C> step(kind);
+void training_step(benchmark::State& state, Kind kind, long rank) {
+  Step<C> step(kind == Kind::base ? 0 : rank);
+  if (kind == Kind::matryoshka)  // a vector that really varies; the arithmetic is the same
+    for (std::size_t i = 0; i < step.p.size(); ++i) step.p[i] = 2.0F / static_cast<float>(1 + i / 8);
   step.run();
   double loss = 0;
   for (auto _ : state) benchmark::DoNotOptimize(loss = step.run());
@@ -150,13 +156,13 @@ void training_step(benchmark::State& state, Kind kind) {
   state.counters["GFLOP/s"] = Counter(step.operations() * 1e-9, Counter::kIsIterationInvariantRate);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  state.counters["peak MB"] = static_cast<double>(usage.ru_maxrss) * 1.024e-3;  // of the process so far
+  state.counters["MB"] = static_cast<double>(usage.ru_maxrss) * 1.024e-3;  // at most, of the process so far
 }
 
 /// Losses of the first steps, for comparison with the peer.
 template <class C>
 void first_losses(benchmark::State& state) {
-  Step<C> step(Kind::lora);
+  Step<C> step(C::rank_);
   std::array<double, 3> loss{};
   for (auto _ : state)
     for (double& l : loss) l = step.run();
@@ -164,22 +170,24 @@ void first_losses(benchmark::State& state) {
 }
 
 template <class C>
-void add_benchmarks() {
-  const auto add = [](const char* what, auto body) {
-    return benchmark::RegisterBenchmark((std::string("step/") + C::name + "/" + what).c_str(), body)
-        ->UseRealTime()->Unit(benchmark::kMillisecond);
+void add_benchmarks(const std::string& name, long rank = C::rank_) {
+  const auto add = [&](const char* what, auto body) {
+    return benchmark::RegisterBenchmark(("step/" + name + "/" + what).c_str(), body)->UseRealTime()->Unit(benchmark::kMillisecond);
   };
-  add("first_losses", first_losses<C>)->Iterations(1)->Repetitions(1);
-  add("base", [](benchmark::State& state) { training_step<C>(state, Kind::base); });
-  add("lora", [](benchmark::State& state) { training_step<C>(state, Kind::lora); });
-  add("matryoshka", [](benchmark::State& state) { training_step<C>(state, Kind::matryoshka); });
+  if (rank == C::rank_) add("first_losses", first_losses<C>)->Iterations(1)->Repetitions(1);
+  add("base", [rank](benchmark::State& state) { training_step<C>(state, Kind::base, rank); });
+  add("lora", [rank](benchmark::State& state) { training_step<C>(state, Kind::lora, rank); });
+  add("matryoshka", [rank](benchmark::State& state) { training_step<C>(state, Kind::matryoshka, rank); });
 }
 }  // namespace
 
 int main(int argc, char** argv) {
-  add_benchmarks<Tiny>();
-  add_benchmarks<Mid>();
-  add_benchmarks<OneB>();
+  add_benchmarks<Tiny>("tiny");
+  add_benchmarks<Mid>("mid");
+  add_benchmarks<Block>("block");
+  add_benchmarks<Block>("block_r32", 32);
+  add_benchmarks<OneB>("1b");
+  add_benchmarks<OneB>("1b_r32", 32);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();
