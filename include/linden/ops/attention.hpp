@@ -98,8 +98,8 @@ struct AttentionBackward {
     T* const s = scratch<Slopes, T>(static_cast<std::size_t>(L * of.span.keys));
     T* const by_lane = scratch<Lanes, T>(static_cast<std::size_t>(L * d));
     T* const by_row = scratch<Rows, T>(static_cast<std::size_t>(L * d));
-    std::array<T, L> log_sum{}, along{}, scales;
-    scales.fill(scale);
+    T log_sum[L] = {}, along[L] = {}, scales[L];
+    std::fill_n(scales, L, scale);
     for (long t = 0; t < block.count; ++t) {
       const long lane = block.first + t;
       log_sum[t] = lse.row(of.row(lane))[of.head(lane)];
@@ -127,7 +127,7 @@ struct AttentionBackward {
     add_rows(s, q, scale, dk);
     if (dq.data == nullptr) return;
     detail::columns_times_lanes(k, d, keys, s, by_lane);
-    detail::scatter_lanes(by_lane, scales.data(), block, dq);
+    detail::scatter_lanes(by_lane, scales, block, dq);
   }
 };
 
@@ -174,8 +174,8 @@ struct Attention {
     detail::gather_lanes(q, block, T(1) / std::sqrt(static_cast<T>(d)), by_lane);
     detail::rows_times_lanes(k, keys, d, by_lane, scores);
     detail::hide_unseen(block, scores);
-    std::array<T, L> highest, total{}, inverse;
-    std::copy_n(scores, L, highest.data());
+    T highest[L], total[L] = {}, inverse[L];
+    std::copy_n(scores, L, highest);
     for (long j = 1; j < keys; ++j)
       for (long t = 0; t < L; ++t) highest[t] = scores[j * L + t] > highest[t] ? scores[j * L + t] : highest[t];
     for (long j = 0; j < keys; ++j) {
@@ -188,7 +188,7 @@ struct Attention {
     }
     detail::columns_times_lanes(v, d, keys, scores, by_lane);
     for (long t = 0; t < L; ++t) inverse[t] = T(1) / total[t];
-    detail::scatter_lanes(by_lane, inverse.data(), block, o);
+    detail::scatter_lanes(by_lane, inverse, block, o);
     for (long t = 0; lse.data != nullptr && t < block.count; ++t)
       lse.row(of.row(block.first + t))[of.head(block.first + t)] = highest[t] + std::log(total[t]);
   }
