@@ -53,7 +53,7 @@ check_with_clang() {
   local eigen flags generated=build/release/examples/generated
   cmake --preset release --log-level=WARNING >/dev/null
   eigen=$(pkg-config --variable=prefix eigen3 2>/dev/null || echo /usr)/include/eigen3
-  flags="-std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -Iinclude -Itests -Iexamples -I$generated -isystem $eigen"
+  flags="-std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -Iinclude -Itests -Iexamples -Ibench -I$generated -isystem $eigen"
   flags+=" -DBOOST_TEST_DYN_LINK -DLINDEN_TEST_DIR=\"tests\""
   find examples bench tests/graph "$generated/Llama31_8B.cpp" -name '*.cpp' -not -path 'bench/kernels/*' -print0 |
     xargs -0 -P "$jobs" -n 1 clang++ $flags

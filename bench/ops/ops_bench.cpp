@@ -16,7 +16,6 @@ using X = Shape<tokens, hidden>;
 using H = Shape<tokens, inner>;
 using Q = Shape<tokens, heads * head_size>;
 using K = Shape<tokens, kv_heads * head_size>;
-using Spans = Shape<sequences, 4>;
 
 template <class S, class... Rows>
 Tensor<float, S> random(Rows... count) {
@@ -38,21 +37,39 @@ void repeat(benchmark::State& state, F, Out&& out, const In&... in) {
   }
 }
 
+/// A kernel alone: as the only operation of a function its result would be copied to where the caller wants it.
+template <class Operation>
+void repeat_kernel(benchmark::State& state, const Call<float>& call) {
+  Operation::cpu(call);
+  for (auto _ : state) {
+    Operation::cpu(call);
+    benchmark::ClobberMemory();
+  }
+}
+template <class S>
+Operand<float> operand(const Tensor<float, S>& x) {
+  const long columns = static_cast<long>(x.size()) / x.rows();
+  return {.data = const_cast<float*>(x.span().data()), .rows = x.rows(), .columns = columns, .stride = columns};
+}
+
 /// `tensors` read or written once, of so many elements.
 void set_bytes(benchmark::State& state, double tensors, double elements) { bench::set_rate(state, "GB/s", 4 * tensors * elements); }
 
-constexpr auto norm = [](Expr<X> x, Frozen<Expr<Shape<hidden>>> w) { return rms_norm(x, Expr<Shape<hidden>>(w), 1e-5); };
 constexpr auto gated = [](Expr<H> gate, Expr<H> up) { return hadamard(silu(gate), up); };
 constexpr auto sum = [](Expr<X> x, Expr<X> y) { return x + y; };
 
 void rms_norm_forward(benchmark::State& state) {
-  Tensor<float, X> y(rows);
-  repeat(state, compile(norm), y, random<X>(rows), random<Shape<hidden>>());
+  const auto x = random<X>(rows);
+  const auto w = random<Shape<1, hidden>>();
+  const Tensor<float, X> y(rows);
+  repeat_kernel<RmsNorm>(state, {{operand(x), operand(w)}, {operand(y)}, {1e-5}});
   set_bytes(state, 2, rows * hidden);
 }
 void rms_norm_backward(benchmark::State& state) {
-  Tensor<float, X> dx(rows);
-  repeat(state, vjp(norm), dx, random<X>(rows), random<Shape<hidden>>(), random<X>(rows));
+  const auto x = random<X>(rows), dy = random<X>(rows);
+  const auto w = random<Shape<1, hidden>>();
+  const Tensor<float, X> dx(rows);
+  repeat_kernel<RmsNormBackward>(state, {{operand(x), operand(w), operand(dy)}, {operand(dx)}, {1e-5}});
   set_bytes(state, 3, rows * hidden);
 }
 void swiglu_forward(benchmark::State& state) {
@@ -71,35 +88,36 @@ void residual(benchmark::State& state) {
   set_bytes(state, 3, rows * hidden);
 }
 void rotary_forward(benchmark::State& state) {
-  using Angles = Shape<tokens, head_size / 2>;
-  Tensor<float, X> y(rows);
-  constexpr auto turn = [](Expr<X> x, Frozen<Expr<Angles>> c, Frozen<Expr<Angles>> s) {
-    return rotary<head_size>(x, Expr<Angles>(c), Expr<Angles>(s));
-  };
-  repeat(state, compile(turn), y, random<X>(rows), random<Angles>(rows), random<Angles>(rows));
+  const auto x = random<X>(rows);
+  const auto cosine = random<Shape<tokens, head_size / 2>>(rows), sine = random<Shape<tokens, head_size / 2>>(rows);
+  const Tensor<float, X> y(rows);
+  repeat_kernel<Rotary>(state, {{operand(x), operand(cosine), operand(sine)}, {operand(y)}, {head_size, 1}});
   set_bytes(state, 2, rows * hidden);
 }
 
-constexpr auto attend = [](Expr<Q> q, Expr<K> k, Expr<K> v, Ids<Spans> spans) { return attention<heads, kv_heads>(q, k, v, spans); };
-
-Tensor<std::int32_t, Spans> one_sequence() {
-  Tensor<std::int32_t, Spans> spans(1);
-  spans(0, 1) = spans(0, 3) = sequence;
-  return spans;
-}
+constexpr std::int32_t one_sequence[] = {0, sequence, 0, sequence};
+constexpr Operand<float> spans{.ids = one_sequence, .rows = 1, .columns = 4, .stride = 4};
 constexpr double half_square = 0.5 * sequence * sequence * heads * head_size;  // multiply-adds of one causal product
+
 void attention_forward(benchmark::State& state) {
-  Tensor<float, Q> o(sequence);
-  repeat(state, compile(attend), o, random<Q>(sequence), random<K>(sequence), random<K>(sequence), one_sequence());
+  const auto q = random<Q>(sequence);
+  const auto k = random<K>(sequence), v = random<K>(sequence);
+  const Tensor<float, Q> o(sequence);
+  repeat_kernel<Attention>(state, {{operand(q), operand(k), operand(v), spans}, {operand(o)}, {heads, kv_heads}});
   bench::set_rate(state, "GFLOP/s", 2 * 2 * half_square);
 }
-/// Forward, for the saved log-sum-exp, and backward: two products and five.
+/// Five products: the scores again, and one for each of dq, dk, dv and the scores' gradient.
 void attention_backward(benchmark::State& state) {
-  Tensor<float, Q> dq(sequence);
-  Tensor<float, K> dk(sequence), dv(sequence);
-  repeat(state, vjp(attend), std::tie(dq, dk, dv), random<Q>(sequence), random<K>(sequence), random<K>(sequence), one_sequence(),
-         random<Q>(sequence));
-  bench::set_rate(state, "GFLOP/s", 7 * 2 * half_square);
+  const auto q = random<Q>(sequence), g = random<Q>(sequence);
+  const auto k = random<K>(sequence), v = random<K>(sequence);
+  const Tensor<float, Q> o(sequence), dq(sequence);
+  const Tensor<float, K> dk(sequence), dv(sequence);
+  const Tensor<float, Shape<tokens, heads>> log_sum(sequence);
+  Attention::cpu(Call<float>{{operand(q), operand(k), operand(v), spans}, {operand(o), operand(log_sum)}, {heads, kv_heads}});
+  repeat_kernel<AttentionBackward>(state, {{operand(q), operand(k), operand(v), operand(o), operand(log_sum), operand(g), spans},
+                                           {operand(dq), operand(dk), operand(dv)},
+                                           {heads, kv_heads}});
+  bench::set_rate(state, "GFLOP/s", 5 * 2 * half_square);
 }
 
 /// Output head, loss and gradient by 512 tokens: two products.
