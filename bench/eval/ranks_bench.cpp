@@ -1,6 +1,6 @@
 // What do nine ranks in one pass cost, against one rank? Random weights of Llama-3.2-1B's shape in bfloat16, a random adapter of
 // rank 256. Generation: 32 tokens after a prompt of 8 (which is itself bound by arithmetic: nine ranks read it nine times).
-// Scoring: 256 tokens. tokens/s are of all ranks together.
+// Scoring: 128 tokens. tokens/s are of all ranks together.
 //   build/release/bin/bench/eval_ranks
 #include <linden/eval/rank_evaluator.hpp>
 #include <linden/model/llama_config.hpp>
@@ -46,11 +46,11 @@ void generate(benchmark::State& state, const std::vector<int>& ranks) {
 
 void score(benchmark::State& state, const std::vector<int>& ranks) {
   using Evaluator = RankEvaluator<C, float>;
-  Sample sample{some_tokens(256), some_tokens(256), 0};
+  Sample sample{some_tokens(128), some_tokens(128), 0};
   const std::vector<typename Evaluator::Document> documents{{sample}};
-  Evaluator evaluator(loaded().model, loaded().adapter, {.chunk = 256 * ranks.size()});
+  Evaluator evaluator(loaded().model, loaded().adapter, {.chunk = 128 * ranks.size()});
   for (auto _ : state) benchmark::DoNotOptimize(evaluator.total(documents, ranks));
-  bench::set_rate(state, "tokens/s", 256.0 * static_cast<double>(ranks.size()), 1);
+  bench::set_rate(state, "tokens/s", 128.0 * static_cast<double>(ranks.size()), 1);
 }
 }  // namespace
 

@@ -68,11 +68,42 @@ struct Block : OneB {
 
 enum class Kind { base, lora, matryoshka };
 
+/// In the order of the tensor numbers.
+template <class Layer, class Body>
+void for_each_projection(Layer& layer, Body&& body) {
+  body(layer.q), body(layer.k), body(layer.v), body(layer.o), body(layer.gate), body(layer.up), body(layer.down);
+}
+/// 1 / sqrt(inputs).
+double deviation(long inputs) { return 1 / std::sqrt(static_cast<double>(inputs)); }
+
+/// The weights, made once.
+template <class C>
+const Llama<C, float>& model_of() {
+  static const auto model = [] {
+    Llama<C, float> made;
+    auto& w = made.weights();
+    fill(w.embedding, 0, C::embedding_deviation);
+    std::ranges::fill(w.norm.span(), 1.0F);
+    for (std::uint32_t l = 0; l < C::layers; ++l) {
+      auto& layer = w.layers[l];
+      std::ranges::fill(layer.input_norm.span(), 1.0F);
+      std::ranges::fill(layer.post_norm.span(), 1.0F);
+      std::uint32_t n = 1 + 21 * l;
+      for_each_projection(layer, [&n](auto& weight) {
+        fill(weight, n, deviation(weight.columns()));
+        n += 3;
+      });
+    }
+    return made;
+  }();
+  return model;
+}
+
 /// A model, an adapter, and everything a step changes.
 template <class C>
 struct Step {
   long rank;
-  Llama<C, float> model;
+  const Llama<C, float>& model = model_of<C>();
   AlignedBuffer<float> parameters, gradients, m, v;
   AdapterFactors<C, float> factors, slopes;
   std::vector<float> p;
@@ -82,28 +113,13 @@ struct Step {
 
   explicit Step(long rank_used) : rank(rank_used), parameters(size()), gradients(size()), m(size()), v(size()),
         factors(parameters.data(), rank), slopes(gradients.data(), rank), p(static_cast<std::size_t>(rank), 2.0F) {
-    auto& w = model.weights();
-    fill(w.embedding, 0, C::embedding_deviation);
-    std::ranges::fill(w.norm.span(), 1.0F);
     for (std::uint32_t l = 0; l < C::layers; ++l) {
-      auto& layer = w.layers[l];
-      auto& adapter = factors.layers[l];
-      std::ranges::fill(layer.input_norm.span(), 1.0F);
-      std::ranges::fill(layer.post_norm.span(), 1.0F);
-      std::uint32_t n = 1 + 21 * l;
-      const auto projection = [&n](auto& weight, auto& low_rank) {
-        const double deviation = 1 / std::sqrt(static_cast<double>(weight.columns()));
-        fill(weight, n++, deviation);
-        fill(low_rank.A, n++, deviation);
-        fill(low_rank.B, n++, 0.01);
-      };
-      projection(layer.q, adapter.q);
-      projection(layer.k, adapter.k);
-      projection(layer.v, adapter.v);
-      projection(layer.o, adapter.o);
-      projection(layer.gate, adapter.gate);
-      projection(layer.up, adapter.up);
-      projection(layer.down, adapter.down);
+      std::uint32_t n = 2 + 21 * l;
+      for_each_projection(factors.layers[l], [&n](auto& low_rank) {
+        fill(low_rank.A, n, deviation(low_rank.A.rows()));
+        fill(low_rank.B, n + 1, 0.01);
+        n += 3;
+      });
     }
     for (auto* buffer : {&m, &v}) std::ranges::fill(buffer->span(), 0.0F);
   }
@@ -174,7 +190,7 @@ void add_benchmarks(const std::string& name, long rank = C::rank_) {
   const auto add = [&](const char* what, auto body) {
     return benchmark::RegisterBenchmark(("step/" + name + "/" + what).c_str(), body)->UseRealTime()->Unit(benchmark::kMillisecond);
   };
-  if (rank == C::rank_) add("first_losses", first_losses<C>)->Iterations(1)->Repetitions(1);
+  if (rank == C::rank_) add("first_losses", first_losses<C>)->Iterations(1);
   add("base", [rank](benchmark::State& state) { training_step<C>(state, Kind::base, rank); });
   add("lora", [rank](benchmark::State& state) { training_step<C>(state, Kind::lora, rank); });
   add("matryoshka", [rank](benchmark::State& state) { training_step<C>(state, Kind::matryoshka, rank); });

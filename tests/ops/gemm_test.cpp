@@ -88,6 +88,10 @@ BOOST_AUTO_TEST_CASE(a_factor_in_bfloat16_is_widened) {
 BOOST_AUTO_TEST_CASE(agrees_with_loops_in_double) { check_all_forms<double>(1e-12); }
 BOOST_AUTO_TEST_CASE(agrees_with_loops_in_float) { check_all_forms<float>(2e-4); }
 
+BOOST_AUTO_TEST_CASE(more_rows_than_are_packed_at_once) {
+  for (const bool ta : {false, true}) BOOST_TEST(error_of_gemm<float>(3080, 530, 500, ta, true, true) < 1e-3);
+}
+
 BOOST_AUTO_TEST_CASE(nothing_to_do_touches_nothing) {
   double c = 7;
   gemm<double>(0, 5, 5, {nullptr, 5}, {nullptr, 5}, &c, 5, false);

@@ -25,12 +25,9 @@ struct Factor {
   const bfloat16* half = nullptr;  ///< set instead of data where the elements are stored as bfloat16
 
   /// The factor from row (or, transposed, column) `first` on.
-  [[nodiscard]] Factor skip_rows(long first) const { return skip(transposed ? first : first * stride); }
-  [[nodiscard]] Factor skip_columns(long first) const { return skip(transposed ? first * stride : first); }
-
- private:
-  [[nodiscard]] Factor skip(long elements) const {
+  [[nodiscard]] Factor skip_rows(long first) const {
     Factor rest = *this;
+    const long elements = transposed ? first : first * stride;
     if (half != nullptr)
       rest.half += elements;
     else
@@ -61,19 +58,27 @@ struct TiledProduct {
   bool accumulate;
 
   void run() const {
-    constexpr long stretch =
-        512;  // long enough to hide reading C, short enough for the panels to stay in the second-level cache
-    constexpr long near = 1L << 18;  // elements of B that do
-    for (long from = 0; from < k; from += stretch) {
-      const long depth = std::min(stretch, k - from);
-      n <= m || column_panels() * C* depth <= near ? by_rows(from, depth) : by_columns(from, depth);
+    constexpr long near = 1L << 18;  // elements of B that stay in the second-level cache: there each row of A meets them
+    constexpr long high = 3072;      // rows of A that are packed at once otherwise
+    if (column_panels() * C * std::min(k, stretch) <= near) return by_stretches(&TiledProduct::by_rows);
+    for (long first = 0; first < m; first += high) {
+      TiledProduct part = *this;
+      part.m = std::min(high, m - first);
+      part.a = a.skip_rows(first);
+      part.c = c + first * stride_c;
+      part.by_stretches(&TiledProduct::by_columns);
     }
   }
 
  private:
   static constexpr long R = Tile::rows, C = Tile::columns;
+  static constexpr long stretch = 512;  // of k: long enough to hide reading C, short enough for panels to stay near
   struct PackedRows;
   struct PackedColumns;
+
+  void by_stretches(void (TiledProduct::*add_stretch)(long from, long depth) const) const {
+    for (long from = 0; from < k; from += stretch) (this->*add_stretch)(from, std::min(stretch, k - from));
+  }
 
   [[nodiscard]] long row_panels() const { return (m + R - 1) / R; }
   [[nodiscard]] long column_panels() const { return (n + C - 1) / C; }
