@@ -33,7 +33,7 @@ def medians(folder):
             if "bytes_per_second" in b:
                 rates["MB/s"] = b["bytes_per_second"] * 1e-6
             found[name] = (b["real_time"] * scale, rates)
-    return found
+    return dict(sorted(found.items()))
 
 
 def first(found, unit, *names):

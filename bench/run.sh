@@ -49,7 +49,7 @@ else
   machine="$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) cores, $(g++ --version | head -1)"
   result=bench/results/cpu.md repetitions=3
   bash cmake/install_packages.sh libopenblas-dev libdnnl-dev  # to compare with
-  export OMP_WAIT_POLICY=passive                              # theirs and our threads do not spin against each other
+  export GOMP_SPINCOUNT=20000                                 # our threads wait a moment for more, but not while theirs work
   [[ -z ${LINDEN_SHARED:-} && -d ../shared ]] && export LINDEN_SHARED=$PWD/../shared  # texts for the tokenizer's
   cmake --preset release -DLINDEN_TESTS=OFF -DLINDEN_EXAMPLES=OFF >/dev/null
   cmake --build --preset release --parallel "$(nproc)"
