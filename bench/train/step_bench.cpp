@@ -4,44 +4,49 @@
 // and backward to the first layer's input. step/1b needs 9 GB; step/block is one of its blocks with 512 tokens. GFLOP/s counts what
 // the step must compute:
 //   4 T (L P_base + V d) + 6 T L P_adapter + 3 (2 sequences heads length^2 head_size), attention at half of the square.
-#include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
 #include <linden/train/adamw.hpp>
 #include <linden/train/llama_pass.hpp>
 
+#include "rate.hpp"
+
 namespace {
 using namespace linden;
 
-struct Tiny {
-  static constexpr const char* name = "tiny";
-  static constexpr long hidden = 64, intermediate = 172, layers = 5, heads = 8, kv_heads = 4, head_size = 8;
-  static constexpr long vocabulary = 512, positions = 512;
+/// What the configurations share.
+struct Common {
+  static constexpr long positions = 512;
   static constexpr double epsilon = 1e-5, theta = 500000;
   static constexpr bool tied = true;
   static constexpr RotaryScaling scaling{};
+};
+struct Tiny : Common {
+  static constexpr const char* name = "tiny";
+  static constexpr long hidden = 64, intermediate = 172, layers = 5, heads = 8, kv_heads = 4, head_size = 8;
+  static constexpr long vocabulary = 512;
   static constexpr long sequence = 256, batch = 8, rank_ = 32;
   static constexpr double embedding_deviation = 0.125;
 };
-struct Mid {
+struct Mid : Common {
   static constexpr const char* name = "mid";
   static constexpr long hidden = 288, intermediate = 768, layers = 6, heads = 6, kv_heads = 6, head_size = 48;
-  static constexpr long vocabulary = 32000, positions = 512;
-  static constexpr double epsilon = 1e-5, theta = 500000;
-  static constexpr bool tied = true;
-  static constexpr RotaryScaling scaling{};
+  static constexpr long vocabulary = 32000;
   static constexpr long sequence = 256, batch = 4, rank_ = 32;
   static constexpr double embedding_deviation = 0.058925565098878960;
 };
-struct OneB {
+struct OneB : Common {
   static constexpr const char* name = "1b";
   static constexpr long hidden = 2048, intermediate = 8192, layers = 16, heads = 32, kv_heads = 8, head_size = 64;
-  static constexpr long vocabulary = 128256, positions = 512;
-  static constexpr double epsilon = 1e-5, theta = 500000;
-  static constexpr bool tied = true;
-  static constexpr RotaryScaling scaling{};
+  static constexpr long vocabulary = 128256;
   static constexpr long sequence = 256, batch = 1, rank_ = 256;
   static constexpr double embedding_deviation = 0.02;
+};
+
+/// One block of it.
+struct Block : OneB {
+  static constexpr const char* name = "block";
+  static constexpr long layers = 1, vocabulary = 128, sequence = 512;
 };
 
 /// Element i of tensor number n: scale * sqrt(3) * (u / 2^31 - 1), u = lowbias32(i + 0x9E3779B9 (n + 1000 seed)).
@@ -59,12 +64,6 @@ void fill(View view, std::uint32_t n, double deviation) {
   for (float& e : view.span())
     e = static_cast<float>(deviation * std::sqrt(3.0) * (static_cast<double>(hash(i++, n)) / 2147483648.0 - 1.0));
 }
-
-/// One block of it.
-struct Block : OneB {
-  static constexpr const char* name = "block";
-  static constexpr long layers = 1, vocabulary = 128, sequence = 512;
-};
 
 enum class Kind { base, lora, matryoshka };
 
@@ -167,9 +166,8 @@ void training_step(benchmark::State& state, Kind kind, long rank) {
   step.run();
   double loss = 0;
   for (auto _ : state) benchmark::DoNotOptimize(loss = step.run());
-  using benchmark::Counter;
-  state.counters["tokens/s"] = Counter(C::batch * C::sequence, Counter::kIsIterationInvariantRate);
-  state.counters["GFLOP/s"] = Counter(step.operations() * 1e-9, Counter::kIsIterationInvariantRate);
+  bench::set_rate(state, "tokens/s", C::batch * C::sequence, 1);
+  bench::set_rate(state, "GFLOP/s", step.operations());
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   state.counters["MB"] = static_cast<double>(usage.ru_maxrss) * 1.024e-3;  // at most, of the process so far

@@ -40,22 +40,22 @@ inline void check_spans(const std::int32_t* rows, long count, long queries, long
     throw ShapeError(text("linden::attention: the spans hold ", next_query, " queries, expected ", queries));
 }
 
-/// Runs body(head group) for every sequence and key-value head. Which thread runs what is fixed, so that each finds its scratch
-/// memory large enough when equal batches repeat.
+/// Runs body(block, keys, values) for every sequence and key-value head, block by block of its queries. Which thread runs what
+/// is fixed, so that each finds its scratch memory large enough when equal batches repeat.
 template <class T, class Body>
-void for_each_head_group(const Call<T>& call, const Operand<T>& spans, Body&& body) {
+void for_each_lane_block(const Call<T>& call, const Operand<T>& spans, Body&& body) {
+  const Operand<T>&q = call.inputs[0], &k = call.inputs[1], &v = call.inputs[2];
   const long heads = static_cast<long>(call.attributes[0]), kv_heads = static_cast<long>(call.attributes[1]);
   const long tasks = spans.rows * kv_heads;
   LINDEN_OMP(omp parallel for schedule(static, 1) if (tasks > 1))
-  for (long task = 0; task < tasks; ++task)
-    body(HeadGroup{Span(spans.ids + (task / kv_heads) * 4), task % kv_heads, heads / kv_heads, call.inputs[0].columns / heads});
-}
-
-/// Runs body(block) for the lanes of a head group.
-template <class T, class Body>
-void for_each_lane_block(const HeadGroup& group, Body&& body) {
-  for (long first = 0; first < group.lane_count(); first += lanes<T>)
-    body(LaneBlock{group, first, std::min(lanes<T>, group.lane_count() - first)});
+  for (long task = 0; task < tasks; ++task) {
+    struct Keys;
+    struct Values;
+    const HeadGroup group{Span(spans.ids + (task / kv_heads) * 4), task % kv_heads, heads / kv_heads, q.columns / heads};
+    const HeadRows<T> keys = head_rows<Keys>(k, group), values = head_rows<Values>(v, group);
+    for (long first = 0; first < group.lane_count(); first += lanes<T>)
+      body(LaneBlock{group, first, std::min(lanes<T>, group.lane_count() - first)}, keys, values);
+  }
 }
 
 }  // namespace detail
@@ -67,15 +67,12 @@ struct AttentionBackward {
 
   template <class T>
   static void cpu(const Call<T>& call) {
-    const Operand<T>&k = call.inputs[1], &v = call.inputs[2], &spans = call.inputs[6];
-    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, k.rows, true);
+    const Operand<T>& spans = call.inputs[6];
+    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, call.inputs[1].rows, true);
     for (const Operand<T>* out : {&call.results[1], &call.results[2]})
       for (long j = 0; out->data != nullptr && j < out->rows; ++j) std::fill_n(out->row(j), out->columns, T(0));
-    detail::for_each_head_group(call, spans, [&](const detail::HeadGroup& group) {
-      struct Keys;
-      struct Values;
-      const auto keys = detail::head_rows<Keys>(k, group), values = detail::head_rows<Values>(v, group);
-      detail::for_each_lane_block<T>(group, [&](const detail::LaneBlock& block) { one_block(call, block, keys, values); });
+    detail::for_each_lane_block(call, spans, [&](const auto& block, const auto& keys, const auto& values) {
+      one_block(call, block, keys, values);
     });
   }
 
@@ -139,13 +136,10 @@ struct Attention {
 
   template <class T>
   static void cpu(const Call<T>& call) {
-    const Operand<T>&k = call.inputs[1], &v = call.inputs[2], &spans = call.inputs[3];
-    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, k.rows, false);
-    detail::for_each_head_group(call, spans, [&](const detail::HeadGroup& group) {
-      struct Keys;
-      struct Values;
-      const auto keys = detail::head_rows<Keys>(k, group), values = detail::head_rows<Values>(v, group);
-      detail::for_each_lane_block<T>(group, [&](const detail::LaneBlock& block) { one_block(call, block, keys, values); });
+    const Operand<T>& spans = call.inputs[3];
+    detail::check_spans(spans.ids, spans.rows, call.inputs[0].rows, call.inputs[1].rows, false);
+    detail::for_each_lane_block(call, spans, [&](const auto& block, const auto& keys, const auto& values) {
+      one_block(call, block, keys, values);
     });
   }
 
