@@ -6,7 +6,8 @@
 #include <limits>
 #include <vector>
 
-// Sizes around the register tiles, the panels packed together, the stretches of k and the pieces of the partition.
+// Sizes around the register tiles, the panels packed together, the stretches of k and the pieces of the partition; every
+// kind of tile, whichever of them gemm would choose.
 namespace {
 using namespace linden;
 
@@ -21,11 +22,30 @@ struct Matrix {
   T& operator()(long i, long j) { return data[std::size_t(i * stride + j)]; }
 };
 
+/// The product of those given, by gemm or in tiles of one kind.
 template <class T>
-double error_of_gemm(long m, long n, long k, bool ta, bool tb, bool accumulate) {
+struct Gemm {
+  void operator()(auto... product) const { gemm<T>(product...); }
+};
+template <class T, class Tile>
+struct InTiles {
+  void operator()(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride, bool accumulate) const {
+    if (k == 0) return gemm<T>(m, n, k, a, b, c, stride, accumulate);
+    detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride, accumulate}.run();
+  }
+};
+
+/// The largest distance from sums in double. B is stored as bfloat16 if `half` (its elements are rounded first).
+template <class T, class Product = Gemm<T>>
+double error_of(long m, long n, long k, bool ta, bool tb, bool accumulate, bool half = false) {
   Matrix<T> a(ta ? k : m, ta ? m : k, 3, 1), b(tb ? n : k, tb ? k : n, 1, 2), c(m, n, 2, 3);
   const Matrix<T> before = c;
-  gemm<T>(m, n, k, {a.data.data(), a.stride, ta}, {b.data.data(), b.stride, tb}, c.data.data(), c.stride, accumulate);
+  std::vector<bfloat16> halves;
+  for (T& element : b.data)
+    if (half) element = T(float(halves.emplace_back(float(element))));
+  Product{}(m, n, k, Factor<T>{a.data.data(), a.stride, ta},
+            Factor<T>{half ? nullptr : b.data.data(), b.stride, tb, half ? halves.data() : nullptr}, c.data.data(),
+            c.stride, accumulate);
   double worst = 0;
   for (long i = 0; i < m; ++i) {
     for (long j = 0; j < n; ++j) {
@@ -39,57 +59,46 @@ double error_of_gemm(long m, long n, long k, bool ta, bool tb, bool accumulate) 
   return worst;
 }
 
-template <class T>
-void check_all_forms(double tolerance) {
+template <class T, class Product = Gemm<T>>
+void check_all_forms(double tolerance, bool half = false) {
   for (const bool ta : {false, true})
     for (const bool tb : {false, true})
       for (const bool accumulate : {false, true}) {
+        const auto error = [&](long m, long n, long k) {
+          return error_of<T, Product>(m, n, k, ta, tb, accumulate, half);
+        };
         for (const long m : {1L, 3L, 8L, 9L, 11L, 47L, 48L, 97L})
           for (const long n : {1L, 15L, 50L, 70L})
-            for (const long k : {0L, 1L, 31L, 70L})
-              BOOST_TEST(error_of_gemm<T>(m, n, k, ta, tb, accumulate) < tolerance);
-        BOOST_TEST(error_of_gemm<T>(10, 1100, 50, ta, tb, accumulate) <
-                   tolerance);  // few rows, several panels of columns
-        BOOST_TEST(error_of_gemm<T>(300, 170, 130, ta, tb, accumulate) < tolerance);  // several pieces of rows
-        BOOST_TEST(error_of_gemm<T>(70, 500, 190, ta, tb, accumulate) < tolerance);   // several pieces of columns
-        const double longer = 5 * tolerance;                                        // sums of more
-        BOOST_TEST(error_of_gemm<T>(100, 300, 530, ta, tb, accumulate) < longer);  // two stretches of k, by rows
-        BOOST_TEST(error_of_gemm<T>(20, 530, 1100, ta, tb, accumulate) < longer);  // three, by columns
+            for (const long k : {0L, 1L, 31L, 70L}) BOOST_TEST(error(m, n, k) < tolerance);
+        BOOST_TEST(error(10, 1100, 50) < tolerance);       // few rows, several panels of columns
+        BOOST_TEST(error(300, 170, 130) < tolerance);      // several pieces of rows
+        BOOST_TEST(error(70, 500, 190) < tolerance);       // several pieces of columns
+        BOOST_TEST(error(100, 300, 530) < 5 * tolerance);  // two stretches of k, by rows; sums of more
+        BOOST_TEST(error(20, 530, 1100) < 5 * tolerance);  // three, by columns
+        BOOST_TEST(error(300, 800, 520) < 5 * tolerance);  // rows in two blocks, panels packed in groups
       }
-}
-/// The second factor stored as bfloat16 against its widened elements: sums may be contracted differently, no more.
-template <class T>
-double error_of_half(long m, long n, long k, bool tb, bool accumulate) {
-  Matrix<T> a(m, k, 3, 1), b(tb ? n : k, tb ? k : n, 1, 2), expected(m, n, 2, 3), c = expected;
-  std::vector<bfloat16> half;
-  for (T& element : b.data) element = T(float(half.emplace_back(float(element))));
-  gemm<T>(m, n, k, {a.data.data(), a.stride}, {b.data.data(), b.stride, tb}, expected.data.data(), expected.stride,
-          accumulate);
-  gemm<T>(m, n, k, {a.data.data(), a.stride}, {nullptr, b.stride, tb, half.data()}, c.data.data(), c.stride,
-          accumulate);
-  double worst = 0;
-  for (std::size_t i = 0; i < c.data.size(); ++i)
-    worst = std::max(worst, std::abs(double(c.data[i]) - double(expected.data[i])));
-  return worst;
 }
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(a_factor_in_bfloat16_is_widened) {
-  for (const bool tb : {false, true})
-    for (const bool accumulate : {false, true})
-      for (const long m : {1L, 2L, 7L, 11L, 12L, 97L, 300L})
-        for (const long n : {1L, 15L, 50L, 170L})
-          for (const long k : {0L, 1L, 31L, 130L}) {
-            BOOST_TEST(error_of_half<float>(m, n, k, tb, accumulate) < 2e-5);
-            BOOST_TEST(error_of_half<double>(m, n, k, tb, accumulate) < 1e-13);
-          }
-}
-
 BOOST_AUTO_TEST_CASE(agrees_with_loops_in_double) { check_all_forms<double>(1e-12); }
 BOOST_AUTO_TEST_CASE(agrees_with_loops_in_float) { check_all_forms<float>(2e-4); }
+BOOST_AUTO_TEST_CASE(a_factor_in_bfloat16_is_widened) {
+  check_all_forms<double>(1e-12, true);
+  check_all_forms<float>(2e-4, true);
+}
+BOOST_AUTO_TEST_CASE(every_width_of_tile_agrees) {
+  check_all_forms<float, InTiles<float, detail::FmaTile<float, 1>>>(2e-4);
+  check_all_forms<float, InTiles<float, detail::FmaTile<float, 2>>>(2e-4);
+  check_all_forms<float, InTiles<float, detail::FmaTile<float, detail::widest_tile>>>(2e-4);
+  check_all_forms<float, InTiles<float, detail::FmaTile<float, detail::widest_tile>>>(2e-4, true);
+}
 
 BOOST_AUTO_TEST_CASE(more_rows_than_are_packed_at_once) {
-  for (const bool ta : {false, true}) BOOST_TEST(error_of_gemm<float>(3080, 530, 500, ta, true, true) < 1e-3);
+  for (const bool ta : {false, true}) {
+    BOOST_TEST(error_of<float>(3080, 530, 500, ta, true, true) < 1e-3);
+    using Tile = detail::FmaTile<float, detail::widest_tile>;
+    BOOST_TEST((error_of<float, InTiles<float, Tile>>(3080, 530, 500, ta, true, true) < 1e-3));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(nothing_to_do_touches_nothing) {

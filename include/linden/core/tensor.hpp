@@ -6,8 +6,13 @@
 ///         count reads the first columns of a wider matrix (an adapter's rank prefix) without a copy.
 /// Errors  ShapeError when a run-time size is negative or the stride does not fit.
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <linden/core/element.hpp>
 #include <linden/core/error.hpp>
 #include <linden/core/shape.hpp>
@@ -22,6 +27,17 @@ namespace linden {
 inline constexpr std::size_t alignment = 64;  ///< bytes: a cache line, and the widest vector register
 
 namespace detail {
+/// Large memory in large pages, where the system has them to give: fewer addresses to translate, fewer page faults.
+inline void* allocate_aligned(std::size_t bytes) {
+  void* const memory = ::operator new(bytes, std::align_val_t{alignment});
+#ifdef MADV_HUGEPAGE
+  constexpr std::size_t page = std::size_t{1} << 21U;
+  const auto first = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<std::uintptr_t>(memory) + bytes) / page * page;
+  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // a wish: it may fail
+#endif
+  return memory;
+}
 struct AlignedDelete {
   void operator()(void* memory) const { ::operator delete(memory, std::align_val_t{alignment}); }
 };
@@ -42,7 +58,7 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t count)
-      : memory_(static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{alignment}))), count_(count) {
+      : memory_(static_cast<T*>(detail::allocate_aligned(count * sizeof(T)))), count_(count) {
     static_assert(std::is_trivially_copyable_v<T>);
   }
   /// Makes room for `count` elements; what was in the buffer is lost when it grows. Never shrinks.

@@ -10,31 +10,11 @@
 #include <linden/core/element.hpp>
 #include <linden/core/parallel.hpp>
 #include <linden/core/scratch.hpp>
+#include <linden/ops/amx_tile.hpp>
 #include <linden/ops/few_rows.hpp>
 #include <linden/ops/gemm_tile.hpp>
 
 namespace linden {
-
-/// One factor of a product: rows `stride` apart, in `data` or (second factors only) in `half`; `transposed` means it is
-/// used as its transpose.
-template <class T>
-struct Factor {
-  const T* data;
-  long stride;
-  bool transposed = false;
-  const bfloat16* half = nullptr;  ///< set instead of data where the elements are stored as bfloat16
-
-  /// The factor from row (or, transposed, column) `first` on.
-  [[nodiscard]] Factor skip_rows(long first) const {
-    Factor rest = *this;
-    const long elements = transposed ? first : first * stride;
-    if (half != nullptr)
-      rest.half += elements;
-    else
-      rest.data += elements;
-    return rest;
-  }
-};
 
 namespace detail {
 
@@ -59,20 +39,19 @@ struct TiledProduct {
 
   void run() const {
     constexpr long near = 1L << 18;  // elements of B that stay in the second-level cache: there each row of A meets them
-    constexpr long high = 3072;      // rows of A that are packed at once otherwise
     if (column_panels() * C * std::min(k, stretch) <= near) return by_stretches(&TiledProduct::by_rows);
-    for (long first = 0; first < m; first += high) {
+    for (long first = 0; first < m; first += Tile::high) {
       TiledProduct part = *this;
-      part.m = std::min(high, m - first);
-      part.a = a.skip_rows(first);
+      part.m = std::min(Tile::high, m - first);
+      part.a = a.from(first, 0);
       part.c = c + first * stride_c;
       part.by_stretches(&TiledProduct::by_columns);
     }
   }
 
  private:
-  static constexpr long R = Tile::rows, C = Tile::columns;
-  static constexpr long stretch = 512;  // of k: long enough to hide reading C, short enough for panels to stay near
+  using Packed = typename Tile::Packed;
+  static constexpr long R = Tile::rows, C = Tile::columns, stretch = Tile::stretch;
   struct PackedRows;
   struct PackedColumns;
 
@@ -84,67 +63,92 @@ struct TiledProduct {
   [[nodiscard]] long column_panels() const { return (n + C - 1) / C; }
 
   /// Where few columns meet A, packing it would cost more than it saves: it is read where it lies.
-  [[nodiscard]] bool packs_a() const { return a.transposed || column_panels() > 4; }
+  [[nodiscard]] bool packs_a() const { return !Tile::reads_rows_in_place || a.transposed || column_panels() > 4; }
 
-  void pack_a(long first, long last, long from, long depth, T* to) const {
-    for (long i = first * R; i < std::min(last * R, m); i += R, to += R * depth)
-      if (a.transposed)
-        pack_columns<R>(a.data + from * a.stride + i, a.stride, m - i, depth, to);
-      else
-        pack_transposed<R>(a.data + i * a.stride + from, a.stride, m - i, depth, to);
+  /// Row panels [first, last), one after the other.
+  void pack_a(long first, long last, long from, long depth, Packed* to) const {
+    pack_panels(last - first, depth, a.transposed, [&](long i, long start, long count) {
+      Tile::pack_rows(a.from((first + i) * R, from + start), m - (first + i) * R, count,
+                      to + i * Tile::rows_size(depth) + Tile::rows_size(start));
+    });
+  }
+  void pack_b(long first, long last, long from, long depth, Packed* to) const {
+    pack_panels(last - first, depth, !b.transposed, [&](long j, long start, long count) {
+      Tile::pack_columns(b.from(from + start, (first + j) * C), n - (first + j) * C, count,
+                         to + j * Tile::columns_size(depth) + Tile::columns_size(start));
+    });
+  }
+  /// Calls pack(panel, first of k, count). Where the lines of panels are neighbours in memory (`across`), a few rows of
+  /// memory at a time for all panels: it is read in long pieces.
+  static void pack_panels(long panels, long depth, bool across, const auto& pack) {
+    const long piece = across ? 32 : depth;
+    for (long start = 0; start < depth; start += piece)
+      for (long panel = 0; panel < panels; ++panel) pack(panel, start, std::min(piece, depth - start));
   }
 
-  void pack_panel_of_b(const auto* elements, long j, long from, long depth, T* to) const {
-    if (b.transposed)
-      pack_transposed<C>(elements + j * b.stride + from, b.stride, n - j, depth, to);
-    else
-      pack_columns<C>(elements + from * b.stride + j, b.stride, n - j, depth, to);
-  }
-  void pack_b(long first, long last, long from, long depth, T* to) const {
-    for (long j = first * C; j < std::min(last * C, n); j += C, to += C * depth)
-      b.half != nullptr ? pack_panel_of_b(b.half, j, from, depth, to) : pack_panel_of_b(b.data, j, from, depth, to);
+  /// Asks for a part of what the next call of pack_b reads: memory works while tiles are computed.
+  void ask_for_b(long first, long last, long from, long depth, long part, long parts) const {
+    const long lines = std::min(last * C, n) - first * C;
+    const long rows = b.transposed ? lines : depth, length = b.transposed ? depth : lines;
+    const auto ask = [&](const auto* elements) {
+      for (long r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
+        for (long e = 0; e < length; e += 64 / long(sizeof(*elements))) __builtin_prefetch(elements + r * b.stride + e, 0, 2);
+    };
+    const Factor<T> corner = b.from(from, first * C);
+    b.half != nullptr ? ask(corner.half) : ask(corner.data);
   }
 
   /// Adds a stretch to the tile of row panel i and column panel j; `rows` is null where A is read where it lies.
-  void add_tile(long i, long j, long from, long depth, const T* rows, const T* columns) const {
+  void add_tile(long i, long j, long from, long depth, const Packed* rows, const Packed* columns) const {
     const TileOfResult<T> to{c + i * R * stride_c + j * C, stride_c, std::min(R, m - i * R), std::min(C, n - j * C),
                              accumulate || from > 0};
-    if (rows != nullptr)
-      multiply_panels<T, Tile>(depth, PackedPanel<T, R>{rows}, columns, to);
-    else
-      multiply_panels<T, Tile>(depth, RowsPanel<T, R>(a.data + i * R * a.stride + from, a.stride, to.rows), columns,
-                               to);
+    if constexpr (Tile::reads_rows_in_place)
+      if (rows == nullptr) return Tile::multiply(depth, a.from(i * R, from), columns, to);
+    Tile::multiply(depth, rows, columns, to);
   }
 
   /// B is packed for all, threads take rows: C is written along its rows.
   void by_rows(long from, long depth) const {
-    constexpr long group = 48 / R;  // panels packed together: as rows of a transposed A they fill whole cache lines
-    T* const columns = scratch<PackedColumns, T>(static_cast<std::size_t>(column_panels() * C * depth));
+    constexpr long group = Tile::group / R;
+    const long row_size = Tile::rows_size(depth), column_size = Tile::columns_size(depth);
+    auto* const columns = scratch<PackedColumns, Packed>(static_cast<std::size_t>(column_panels() * column_size));
     for_panels(column_panels(), n * depth * 8,
-               [&](long first, long last) { pack_b(first, last, from, depth, columns + first * C * depth); });
+               [&](long first, long last) { pack_b(first, last, from, depth, columns + first * column_size); });
     for_panels(row_panels(), m * n * depth, [&](long first, long last) {
-      T* const rows = packs_a() ? scratch<PackedRows, T>(static_cast<std::size_t>(group * R * depth)) : nullptr;
-      for (long i = first; i < last; ++i) {
-        const long packed = (i - first) % group;
-        if (rows != nullptr && packed == 0) pack_a(i, std::min(i + group, last), from, depth, rows);
-        for (long j = 0; j < column_panels(); ++j)
-          add_tile(i, j, from, depth, rows == nullptr ? nullptr : rows + packed * R * depth, columns + j * C * depth);
+      [[maybe_unused]] const typename Tile::Registers registers;
+      auto* const rows = packs_a() ? scratch<PackedRows, Packed>(static_cast<std::size_t>(group * row_size)) : nullptr;
+      for (long begin = first; begin < last; begin += group) {
+        const long end = std::min(begin + group, last);
+        if (rows != nullptr) pack_a(begin, end, from, depth, rows);
+        for (long i = begin; i < end; ++i)
+          for (long j = 0; j < column_panels(); ++j)
+            add_tile(i, j, from, depth, rows == nullptr ? nullptr : rows + (i - begin) * row_size,
+                     columns + j * column_size);
       }
     });
   }
 
   /// A is packed for all, threads take columns: each panel of B meets all of A while it is near.
   void by_columns(long from, long depth) const {
-    T* const rows = packs_a() ? scratch<PackedRows, T>(static_cast<std::size_t>(row_panels() * R * depth)) : nullptr;
+    const long row_size = Tile::rows_size(depth), column_size = Tile::columns_size(depth);
+    constexpr long group = (Tile::group + C - 1) / C;
+    auto* const rows =
+        packs_a() ? scratch<PackedRows, Packed>(static_cast<std::size_t>(row_panels() * row_size)) : nullptr;
     if (rows != nullptr)
       for_panels(row_panels(), m * depth * 8,
-                 [&](long first, long last) { pack_a(first, last, from, depth, rows + first * R * depth); });
+                 [&](long first, long last) { pack_a(first, last, from, depth, rows + first * row_size); });
     for_panels(column_panels(), m * n * depth, [&](long first, long last) {
-      T* const columns = scratch<PackedColumns, T>(static_cast<std::size_t>(C * depth));
-      for (long j = first; j < last; ++j) {
-        pack_b(j, j + 1, from, depth, columns);
-        for (long i = 0; i < row_panels(); ++i)
-          add_tile(i, j, from, depth, rows == nullptr ? nullptr : rows + i * R * depth, columns);
+      [[maybe_unused]] const typename Tile::Registers registers;
+      auto* const columns = scratch<PackedColumns, Packed>(static_cast<std::size_t>(group * column_size));
+      for (long begin = first; begin < last; begin += group) {
+        const long end = std::min(begin + group, last);
+        pack_b(begin, end, from, depth, columns);
+        const long tiles = (end - begin) * row_panels(), next = std::min(end + group, last);
+        for (long tile = 0; tile < tiles; ++tile) {
+          const long j = tile / row_panels(), i = tile % row_panels();
+          if (next > end) ask_for_b(end, next, from, depth, tile, tiles);
+          add_tile(i, begin + j, from, depth, rows == nullptr ? nullptr : rows + i * row_size, columns + j * column_size);
+        }
       }
     });
   }
@@ -173,15 +177,23 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
     for (long i = 0; i < m && !accumulate; ++i) std::fill_n(c + i * stride_c, n, T(0));
     return;
   }
-  const auto run = [&]<int P>() {
-    detail::TiledProduct<T, detail::Tile<T, P>>{m, n, k, a, b, c, stride_c, accumulate}.run();
+  const auto run = [&]<class Tile>() {
+    detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride_c, accumulate}.run();
   };
+#ifdef LINDEN_AMX
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::may_use_amx()) {
+      if (b.half != nullptr) return run.template operator()<detail::AmxTile<1>>();
+      // Narrow products are no faster: cutting floats into parts takes the time that is won.
+      if (std::min({m, n, k}) >= 64) return run.template operator()<detail::AmxTile<3>>();
+    }
+#endif
   if (n <= detail::packet_size<T>)
-    run.template operator()<1>();
+    run.template operator()<detail::FmaTile<T, 1>>();
   else if (n <= 2 * detail::packet_size<T>)
-    run.template operator()<2>();
+    run.template operator()<detail::FmaTile<T, 2>>();
   else
-    run.template operator()<detail::widest_tile>();
+    run.template operator()<detail::FmaTile<T, detail::widest_tile>>();
 }
 
 }  // namespace linden

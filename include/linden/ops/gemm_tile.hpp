@@ -4,21 +4,11 @@
 /// packed in the order it reads them. Loops over panels are in gemm.hpp.
 
 #include <algorithm>
+#include <linden/ops/factor.hpp>
 #include <linden/ops/packet.hpp>
 #include <type_traits>
 
 namespace linden::detail {
-
-/// A tile of C in registers: at most 12 rows, one address each, of P packets. Of 32 registers 24 hold sums, of 16, 12;
-/// the others a row of B and an element of A.
-template <class T, int P>
-struct Tile {
-  static constexpr int packets = P;
-  static constexpr long rows = std::min(12, (sum_registers >= 24 ? 24 : 12) / P);
-  static constexpr long columns = P * packet_size<T>;
-};
-/// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
-inline constexpr int widest_tile = sum_registers >= 24 ? 4 : 2;
 
 /// A panel of A as packed: the elements of a column lie together.
 template <class T, long R>
@@ -135,5 +125,46 @@ void pack_transposed(const E* rows, long stride, long count, long depth, T* pane
     for (long l = j < whole_rows ? whole_depth : 0; l < depth; ++l)
       panel[l * W + j] = j < count ? static_cast<T>(rows[j * stride + l]) : T(0);
 }
+
+/// A tile of C in registers: at most 12 rows, one address each, of P packets. Of 32 registers 24 hold sums, of 16, 12;
+/// the others a row of B and an element of A.
+template <class T, int P>
+class FmaTile {
+ public:
+  using Packed = T;
+  struct Registers {};  // nothing to set up
+  static constexpr int packets = P;
+  static constexpr long rows = std::min(12, (sum_registers >= 24 ? 24 : 12) / P);
+  static constexpr long columns = P * packet_size<T>;
+  static constexpr long stretch = 512;  // of k: long enough to hide reading C, short enough for panels to stay near
+  static constexpr long high = 3072;    // rows of A that are packed at once
+  static constexpr long group = 48;      // lines packed together, about: where they are neighbours in memory they fill whole cache lines
+  static constexpr bool reads_rows_in_place = true;  // A need not be packed
+  static constexpr long rows_size(long depth) { return rows * depth; }
+  static constexpr long columns_size(long depth) { return columns * depth; }
+
+  static void pack_rows(const Factor<T>& a, long count, long depth, T* to) {
+    a.transposed ? detail::pack_columns<rows>(a.data, a.stride, count, depth, to)
+                 : pack_transposed<rows>(a.data, a.stride, count, depth, to);
+  }
+  static void pack_columns(const Factor<T>& b, long count, long depth, T* to) {
+    const auto pack = [&](const auto* elements) {
+      b.transposed ? pack_transposed<columns>(elements, b.stride, count, depth, to)
+                   : detail::pack_columns<columns>(elements, b.stride, count, depth, to);
+    };
+    b.half != nullptr ? pack(b.half) : pack(b.data);
+  }
+
+  /// C = or += A B for a packed panel of each.
+  static void multiply(long depth, const T* a, const T* b, const TileOfResult<T>& c) {
+    multiply_panels<T, FmaTile>(depth, PackedPanel<T, rows>{a}, b, c);
+  }
+  /// The same, A read where it lies.
+  static void multiply(long depth, const Factor<T>& a, const T* b, const TileOfResult<T>& c) {
+    multiply_panels<T, FmaTile>(depth, RowsPanel<T, rows>(a.data, a.stride, c.rows), b, c);
+  }
+};
+/// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
+inline constexpr int widest_tile = sum_registers >= 24 ? 4 : 2;
 
 }  // namespace linden::detail
