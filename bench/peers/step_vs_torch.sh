@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # One training step of linden beside the same step in PyTorch, in turn, with the same weights and tokens.
 #
-#   bash bench/peers/step_vs_torch.sh PEER.py [tiny|mid|1b] [THREADS] [ROUNDS]
+#   bash bench/peers/step_vs_torch.sh PEER.py [tiny|mid|1b|1b_bf16] [THREADS] [ROUNDS]
 #
 # PEER.py prints one JSON object with tok_per_s, peak_rss_mib and losses (a PyTorch program that makes its inputs by the hash
 # documented in bench/train/step_bench.cpp). Prints, as Markdown, tokens/s of both in every round and their ratio, the median ratio,
-# the peak memory of both, and how far the losses of the first steps lie apart.
+# the peak memory of both, and how far the losses of the first steps lie apart. 1b_bf16: linden holds the frozen weights rounded to
+# bfloat16, as checkpoints of that size store them; PyTorch computes with floats, and holds floats.
 set -euo pipefail
 (($# >= 1)) || { sed -n '4,8s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 peer=$(realpath "$1") config=${2:-tiny} threads=${3:-1} rounds=${4:-5}
@@ -19,12 +20,12 @@ measured=$(mktemp -d)
 trap 'rm -rf "$measured"' EXIT
 ours() { build/release/bin/bench/train_step --benchmark_filter="$1" --benchmark_format=json >"$measured/$2" 2>/dev/null; }
 steps=8
-[[ $config == 1b ]] && steps=3
+[[ $config == 1b* ]] && steps=3
 ours "step/$config/first_losses" losses.json
 for ((round = 1; round <= rounds; ++round)); do
   ours "step/$config/lora" "linden-$round.json"
   # PyTorch's threads would spin against OpenBLAS's: without this it is two to three times slower.
-  OMP_WAIT_POLICY=passive /usr/bin/python3 "$peer" --config "$config" --threads "$threads" --steps "$steps" --warmup 1 >"$measured/torch-$round.json"
+  OMP_WAIT_POLICY=passive /usr/bin/python3 "$peer" --config "${config%_bf16}" --threads "$threads" --steps "$steps" --warmup 1 >"$measured/torch-$round.json"
 done
 
 /usr/bin/python3 - "$measured" "$config" "$threads" <<'EOF'

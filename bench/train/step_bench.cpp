@@ -1,8 +1,8 @@
 // One whole training step (frozen base, adapters on all seven projections, AdamW) at the sizes of the PyTorch program that
 // bench/peers/step_vs_torch.sh runs beside it: the same weights and token ids, made by the same hash, so the losses of the
 // first steps can be compared too (counters loss0 ...). Kinds: lora, matryoshka, and base: the same without adapters, forward
-// and backward to the first layer's input. step/1b needs 9 GB; step/block is one of its blocks with 512 tokens. GFLOP/s counts what
-// the step must compute:
+// and backward to the first layer's input. step/1b needs 9 GB; step/1b_bf16 holds its frozen weights as checkpoints of that size store
+// them; step/block is one of its blocks with 512 tokens. GFLOP/s counts what the step must compute:
 //   4 T (L P_base + V d) + 6 T L P_adapter + 3 (2 sequences heads length^2 head_size), attention at half of the square.
 #include <sys/resource.h>
 
@@ -16,6 +16,7 @@ using namespace linden;
 
 /// What the configurations share.
 struct Common {
+  using Weight = float;  ///< as frozen weights are held; bfloat16: rounded
   static constexpr long positions = 512;
   static constexpr double epsilon = 1e-5, theta = 500000;
   static constexpr bool tied = true;
@@ -43,8 +44,13 @@ struct OneB : Common {
   static constexpr double embedding_deviation = 0.02;
 };
 
+struct OneBHalf : OneB {
+  static constexpr const char* name = "1b_bf16";
+  using Weight = bfloat16;
+};
+
 /// One block of it.
-struct Block : OneB {
+struct Block : OneBHalf {
   static constexpr const char* name = "block";
   static constexpr long layers = 1, vocabulary = 128, sequence = 512;
 };
@@ -61,8 +67,8 @@ std::uint32_t hash(std::uint32_t i, std::uint32_t n) {
 template <class View>
 void fill(View view, std::uint32_t n, double deviation) {
   std::uint32_t i = 0;
-  for (float& e : view.span())
-    e = static_cast<float>(deviation * std::sqrt(3.0) * (static_cast<double>(hash(i++, n)) / 2147483648.0 - 1.0));
+  for (auto& e : view.span())
+    e = typename View::element(static_cast<float>(deviation * std::sqrt(3.0) * (static_cast<double>(hash(i++, n)) / 2147483648.0 - 1.0)));
 }
 
 enum class Kind { base, lora, matryoshka };
@@ -77,23 +83,36 @@ double deviation(long inputs) { return 1 / std::sqrt(static_cast<double>(inputs)
 
 /// The weights, made once.
 template <class C>
-const Llama<C, float>& model_of() {
+const FrozenLlama<C, float>& model_of() {
+  using Weight = typename C::Weight;
+  struct Memory {
+    std::vector<float> ones = std::vector<float>(C::hidden, 1.0F);
+    std::vector<AlignedBuffer<Weight>> matrices;
+  };
   static const auto model = [] {
-    Llama<C, float> made;
-    auto& w = made.weights();
-    fill(w.embedding, 0, C::embedding_deviation);
-    std::ranges::fill(w.norm.span(), 1.0F);
+    const auto memory = std::make_shared<Memory>();
+    FrozenWeights<C, float> weights;
+    weights.for_each([&memory]<class Leaf>(const std::string&, Leaf& leaf) {
+      using S = typename Leaf::shape;
+      if constexpr (S::axes == 1)
+        leaf = TensorView<const float, S>(memory->ones.data());
+    });
+    const auto make = [&memory]<class Leaf>(Leaf& leaf, std::uint32_t n, double scale) {
+      using S = typename Leaf::shape;
+      auto& matrix = memory->matrices.emplace_back(std::size_t(S::row_count * S::column_count));
+      fill(TensorView<Weight, S>(matrix.data()), n, scale);
+      leaf = TensorView<const Weight, S>(matrix.data());
+    };
+    make(weights.embedding, 0, C::embedding_deviation);
+    weights.head = weights.embedding;
     for (std::uint32_t l = 0; l < C::layers; ++l) {
-      auto& layer = w.layers[l];
-      std::ranges::fill(layer.input_norm.span(), 1.0F);
-      std::ranges::fill(layer.post_norm.span(), 1.0F);
       std::uint32_t n = 1 + 21 * l;
-      for_each_projection(layer, [&n](auto& weight) {
-        fill(weight, n, deviation(weight.columns()));
+      for_each_projection(weights.layers[l], [&](auto& leaf) {
+        make(leaf, n, deviation(std::remove_reference_t<decltype(leaf)>::shape::column_count));
         n += 3;
       });
     }
-    return made;
+    return FrozenLlama<C, float>(std::move(weights), memory);
   }();
   return model;
 }
@@ -102,7 +121,7 @@ const Llama<C, float>& model_of() {
 template <class C>
 struct Step {
   long rank;
-  const Llama<C, float>& model = model_of<C>();
+  const FrozenLlama<C, float>& model = model_of<C>();
   AlignedBuffer<float> parameters, gradients, m, v;
   AdapterFactors<C, float> factors, slopes;
   std::vector<float> p;
@@ -201,7 +220,8 @@ int main(int argc, char** argv) {
   add_benchmarks<Block>("block");
   add_benchmarks<Block>("block_r32", 32);
   add_benchmarks<OneB>("1b");
-  add_benchmarks<OneB>("1b_r32", 32);
+  add_benchmarks<OneBHalf>("1b_bf16");
+  add_benchmarks<OneBHalf>("1b_bf16_r32", 32);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -1,10 +1,11 @@
 #pragma once
 /// \file
-/// Products of floats on a processor's matrix unit (AMX), which multiplies bfloat16 and sums in float, sixteen times as
-/// fast as its vector units multiply floats. A float is the sum of three bfloat16 without error: its 24 bits of
-/// precision are cut into three times eight. Of the nine products of two such sums six matter, the others lie below
-/// float's own rounding; a factor stored as bfloat16 has one part, and its three products are all there are. So the
-/// result is as near to the true one as with floats. Infinities become NaN.
+/// Products of floats and bfloat16 on a processor's matrix unit (AMX), which multiplies bfloat16 and sums in float,
+/// sixteen times as fast as its vector units multiply floats. A float is the sum of three bfloat16 without error: its 24
+/// bits of precision are cut into three times eight. So three products give what one of floats would, nearer to the
+/// true one even: sums of 32 are added at a time. Infinities become NaN.
+/// (Two floats would take six products. Measured: a third faster where a core is ours alone, a third slower where
+/// another program uses its other hardware thread. So products of floats stay with the vector units.)
 /// Source  Henry, Tang & Heinecke 2019, "Leveraging the bfloat16 artificial intelligence datatype for higher-precision
 ///         computations"; Intel Architecture Instruction Set Extensions Programming Reference, chapter "AMX".
 
@@ -51,8 +52,7 @@ class AmxRegisters {
 
 /// A tile of 32 x 32 sums, in four registers; the other four hold two registers of either factor. Packed, a panel is a
 /// sequence of registers: for every 32 elements of k, for every part, those of the first 16 lines and of the last 16.
-/// A line is a row of A or a column of B. `PartsB`: 3 of a float, 1 of a bfloat16.
-template <int PartsB>
+/// A line is a row of A or a column of B. A has three parts, B one.
 class AmxTile {
  public:
   using Packed = bfloat16;
@@ -62,16 +62,13 @@ class AmxTile {
   static constexpr long group = 128;
   static constexpr bool reads_rows_in_place = false;
   static constexpr long rows_size(long depth) { return steps(depth) * step<3>; }
-  static constexpr long columns_size(long depth) { return steps(depth) * step<PartsB>; }
+  static constexpr long columns_size(long depth) { return steps(depth) * step<1>; }
 
   static void pack_rows(const Factor<float>& a, long count, long depth, bfloat16* to) {
     pack_panel<3>(a.data, a.stride, !a.transposed, false, count, depth, to);
   }
   static void pack_columns(const Factor<float>& b, long count, long depth, bfloat16* to) {
-    if constexpr (PartsB == 1)
-      pack_panel<1>(b.half, b.stride, b.transposed, true, count, depth, to);
-    else
-      pack_panel<3>(b.data, b.stride, b.transposed, true, count, depth, to);
+    pack_panel<1>(b.half, b.stride, b.transposed, true, count, depth, to);
   }
 
   /// C = or += A B for a packed panel of each.
@@ -113,26 +110,12 @@ class AmxTile {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // the compiler does not know what the loads below read
     prefetch(c);
     clear_sums<I, J>();
-    constexpr long part = 2 * in_register;
-    for (long s = 0; s < count; ++s, a += step<3>, b += step<PartsB>) {
-      // Small products first; neighbours share a factor.
+    for (long s = 0; s < count; ++s, a += step<3>, b += step<1>) {
       load_columns<J>(b);
-      load_rows<I>(a + 2 * part);
-      add_products<I, J>();
-      load_rows<I>(a + part);
-      add_products<I, J>();
-      if constexpr (PartsB == 3) {
-        load_columns<J>(b + part);
+      for (int part = 2; part >= 0; --part) {  // small products first
+        load_rows<I>(a + part * step<1>);
         add_products<I, J>();
-        load_rows<I>(a);
-        add_products<I, J>();
-        load_columns<J>(b + 2 * part);
-        add_products<I, J>();
-        load_columns<J>(b);
-      } else {
-        load_rows<I>(a);
       }
-      add_products<I, J>();
     }
     store_sums<I, J>(c);
   }
@@ -182,30 +165,28 @@ class AmxTile {
         const E* const corner = data + half * lines * next_line + l * next;
         bfloat16* const registers = to + half * in_register;
         const long present = std::clamp(count - half * lines, 0L, lines), left = std::min(deep, depth - l);
-        along ? read_lines<Parts>(corner, stride, present, left, registers)
-              : read_pairs<Parts>(corner, stride, present, left, registers);
+        along ? read_lines(corner, stride, present, left, registers)
+              : read_pairs(corner, stride, present, left, registers);
         if (along == paired)
-          for (int p = 0; p < Parts; ++p) transpose(registers + p * 2 * in_register);
+          for (int p = 0; p < Parts; ++p) transpose(registers + p * step<1>);
       }
   }
 
   static __mmask16 first(long count) { return static_cast<__mmask16>((1U << std::clamp(count, 0L, 16L)) - 1U); }
   static __m512i* row(bfloat16* registers, int part, long i) {
-    return reinterpret_cast<__m512i*>(registers + part * 2 * in_register + i * deep);
+    return reinterpret_cast<__m512i*>(registers + part * step<1> + i * deep);
   }
 
   /// The parts of two packets of floats; `join` makes a row of a register of their upper halves.
-  template <int Parts>
   static void split(__m512 x, __m512 y, bfloat16* registers, long i, const auto& join) {
     const __m512 upper = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xffff0000U)));
-    for (int p = 0; p < Parts; ++p) {
+    for (int p = 0; p < 3; ++p) {
       _mm512_store_si512(row(registers, p, i), join(_mm512_castps_si512(x), _mm512_castps_si512(y)));
       x = _mm512_sub_ps(x, _mm512_and_ps(x, upper));
       y = _mm512_sub_ps(y, _mm512_and_ps(y, upper));
     }
   }
 
-  template <int Parts>
   static void read_lines(const float* data, long stride, long present, long left, bfloat16* registers) {
     alignas(64) static constexpr auto odd = [] {
       std::array<std::uint16_t, 32> index{};
@@ -218,12 +199,11 @@ class AmxTile {
       const bool there = i < present;
       const float* const line = data + (there ? i : 0) * stride;
       for (long e = 0; e < deep; e += 16) __builtin_prefetch(line + ahead * deep + e);
-      split<Parts>(_mm512_maskz_loadu_ps(there ? low : __mmask16(0), line),
+      split(_mm512_maskz_loadu_ps(there ? low : __mmask16(0), line),
                    _mm512_maskz_loadu_ps(there ? last : __mmask16(0), line + 16), registers, i,
                    [&](__m512i x, __m512i y) { return _mm512_permutex2var_epi16(x, upper_halves, y); });
     }
   }
-  template <int Parts>
   static void read_lines(const bfloat16* data, long stride, long present, long left, bfloat16* registers) {
     const auto there = static_cast<__mmask32>((std::uint64_t(1) << left) - 1U);
     for (long i = 0; i < lines; ++i) {
@@ -233,7 +213,6 @@ class AmxTile {
     }
   }
 
-  template <int Parts>
   static void read_pairs(const float* data, long stride, long present, long left, bfloat16* registers) {
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
     const __mmask16 there = first(present);
@@ -242,11 +221,10 @@ class AmxTile {
       return k < left ? _mm512_maskz_loadu_ps(there, data + k * stride) : _mm512_setzero_ps();
     };
     for (long r = 0; r < lines; ++r)
-      split<Parts>(load(2 * r), load(2 * r + 1), registers, r, [&](__m512i x, __m512i y) {
+      split(load(2 * r), load(2 * r + 1), registers, r, [&](__m512i x, __m512i y) {
         return _mm512_or_si512(_mm512_srli_epi32(x, 16), _mm512_and_si512(y, upper));
       });
   }
-  template <int Parts>
   static void read_pairs(const bfloat16* data, long stride, long present, long left, bfloat16* registers) {
     const __mmask16 there = first(present);
     const auto load = [&](long k) {

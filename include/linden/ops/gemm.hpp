@@ -182,11 +182,7 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
   };
 #ifdef LINDEN_AMX
   if constexpr (std::is_same_v<T, float>)
-    if (detail::may_use_amx()) {
-      if (b.half != nullptr) return run.template operator()<detail::AmxTile<1>>();
-      // Narrow products are no faster: cutting floats into parts takes the time that is won.
-      if (std::min({m, n, k}) >= 64) return run.template operator()<detail::AmxTile<3>>();
-    }
+    if (b.half != nullptr && detail::may_use_amx()) return run.template operator()<detail::AmxTile>();
 #endif
   if (n <= detail::packet_size<T>)
     run.template operator()<detail::FmaTile<T, 1>>();
