@@ -26,7 +26,7 @@ namespace detail {
 template <class T, class Body>
 void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Operand<T>& targets, Body&& body) {
   check_ids("head_cross_entropy", targets.ids, targets.columns, -0x7fffffffL - 1, head.rows);
-  const long chunk = std::clamp((1L << 22) / head.rows, 64L, 512L);  // the head is packed once a chunk: not too small
+  const long chunk = std::clamp((1L << 23) / head.rows, 64L, 512L);  // the head is packed once a chunk: not too small
   struct Rows;
   struct Gathered;
   struct Logits;

@@ -1,18 +1,21 @@
 #pragma once
 /// \file
 /// The matrix product kernels are built from: C = op(A) op(B) or C += op(A) op(B), row-major with row strides, op
-/// either nothing or a transpose. B may be stored as bfloat16; it is widened while it is packed, or in registers where
-/// A has few rows. The stretches of k and the pieces for threads depend on the sizes alone, so the bits do not depend
-/// on the number of threads. Nothing is allocated after the first call. Source  Goto & van de Geijn 2008, "Anatomy of
-/// High-Performance Matrix Multiplication".
+/// either nothing or a transpose. B may be stored as bfloat16; the processor's matrix unit multiplies it as it is where
+/// there is one (amx.hpp), otherwise it is widened while it is packed, or in registers where A has few rows. The
+/// stretches of k and the pieces for threads depend on the sizes alone, so the bits do not depend on the number of
+/// threads; they do depend on the kind of processor. Nothing is allocated after the first call.
+/// Source  Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication".
 
 #include <algorithm>
 #include <linden/core/element.hpp>
 #include <linden/core/parallel.hpp>
 #include <linden/core/scratch.hpp>
+#include <linden/ops/amx_few_rows.hpp>
 #include <linden/ops/amx_tile.hpp>
 #include <linden/ops/few_rows.hpp>
 #include <linden/ops/gemm_tile.hpp>
+#include <type_traits>
 
 namespace linden {
 
@@ -38,7 +41,8 @@ struct TiledProduct {
   bool accumulate;
 
   void run() const {
-    constexpr long near = 1L << 18;  // elements of B that stay in the second-level cache: there each row of A meets them
+    constexpr long near =
+        1L << 18;  // elements of B that stay in the second-level cache: there each row of A meets them
     if (column_panels() * C * std::min(k, stretch) <= near) return by_stretches(&TiledProduct::by_rows);
     for (long first = 0; first < m; first += Tile::high) {
       TiledProduct part = *this;
@@ -92,7 +96,8 @@ struct TiledProduct {
     const long rows = b.transposed ? lines : depth, length = b.transposed ? depth : lines;
     const auto ask = [&](const auto* elements) {
       for (long r = rows * part / parts; r < rows * (part + 1) / parts; ++r)
-        for (long e = 0; e < length; e += 64 / long(sizeof(*elements))) __builtin_prefetch(elements + r * b.stride + e, 0, 2);
+        for (long e = 0; e < length; e += 64 / long(sizeof(*elements)))
+          __builtin_prefetch(elements + r * b.stride + e, 0, 2);
     };
     const Factor<T> corner = b.from(from, first * C);
     b.half != nullptr ? ask(corner.half) : ask(corner.data);
@@ -147,7 +152,8 @@ struct TiledProduct {
         for (long tile = 0; tile < tiles; ++tile) {
           const long j = tile / row_panels(), i = tile % row_panels();
           if (next > end) ask_for_b(end, next, from, depth, tile, tiles);
-          add_tile(i, begin + j, from, depth, rows == nullptr ? nullptr : rows + i * row_size, columns + j * column_size);
+          add_tile(i, begin + j, from, depth, rows == nullptr ? nullptr : rows + i * row_size,
+                   columns + j * column_size);
         }
       }
     });
@@ -166,24 +172,38 @@ void gemm_few_rows(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long 
   b.half != nullptr ? run(b.half) : run(b.data);
 }
 
+#ifdef LINDEN_AMX
+/// Whether it took the product, of a B stored as bfloat16.
+inline bool gemm_on_matrix_unit(long m, long n, long k, const Factor<float>& a, const Factor<float>& b, float* c,
+                                long stride_c, bool accumulate) {
+  constexpr long least = 6;  // fewer rows wait for memory in any case
+  if (m >= least && m <= AmxFewRows::most && b.transposed && !a.transposed)
+    AmxFewRows{{}, m, n, k, a.data, a.stride, b.half, b.stride, c, stride_c, accumulate}.run();
+  else if (m >= few_rows || a.transposed)
+    TiledProduct<float, AmxTile>{m, n, k, a, b, c, stride_c, accumulate}.run();
+  else
+    return false;
+  return true;
+}
+#endif
+
 }  // namespace detail
 
 /// C [m, n] = op(A) [m, k] op(B) [k, n], or C += when `accumulate`.
 template <class T>
 void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c, bool accumulate) {
   if (m <= 0 || n <= 0) return;
-  if (m < detail::few_rows && !a.transposed) return detail::gemm_few_rows(m, n, k, a, b, c, stride_c, accumulate);
   if (k == 0) {
     for (long i = 0; i < m && !accumulate; ++i) std::fill_n(c + i * stride_c, n, T(0));
     return;
   }
-  const auto run = [&]<class Tile>() {
-    detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride_c, accumulate}.run();
-  };
 #ifdef LINDEN_AMX
   if constexpr (std::is_same_v<T, float>)
-    if (b.half != nullptr && detail::may_use_amx()) return run.template operator()<detail::AmxTile>();
+    if (b.half != nullptr && detail::may_use_amx())
+      if (detail::gemm_on_matrix_unit(m, n, k, a, b, c, stride_c, accumulate)) return;
 #endif
+  if (m < detail::few_rows && !a.transposed) return detail::gemm_few_rows(m, n, k, a, b, c, stride_c, accumulate);
+  const auto run = [&]<class Tile>() { detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride_c, accumulate}.run(); };
   if (n <= detail::packet_size<T>)
     run.template operator()<detail::FmaTile<T, 1>>();
   else if (n <= 2 * detail::packet_size<T>)
