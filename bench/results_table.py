@@ -10,11 +10,12 @@ import sys
 
 UNITS = ("tokens/s", "tokens/s/rank", "GB/s", "GB/s read", "TFLOP/s", "GFLOP/s", "MB/s", "MB")
 STEPS = {"1b": "step/Llama32_1B", "8b": "step/Llama31_8B"}
+CPU_STEPS = ("tiny", "mid", "block_r32", "1b_bf16_r32", "1b_bf16")
 RATIOS = (  # of times: what, of, over
     ("9 ranks in one pass / 1 rank, generation", "generate/nine_ranks_in_one_pass", "generate/one_rank"),
     ("9 ranks in one pass / 1 rank, scoring", "score/nine_ranks_in_one_pass", "score/one_rank"),
-    *((f"LoRA / frozen base alone, step {c}", f"step/{c}/lora", f"step/{c}/base") for c in ("tiny", "mid", "1b_r32", "1b")),
-    *((f"MatryoshkaLoRA / LoRA, step {c}", f"step/{c}/matryoshka", f"step/{c}/lora") for c in ("tiny", "mid", "1b_r32", "1b")),
+    *((f"LoRA / frozen base alone, step {c}", f"step/{c}/lora", f"step/{c}/base") for c in CPU_STEPS),
+    *((f"MatryoshkaLoRA / LoRA, step {c}", f"step/{c}/matryoshka", f"step/{c}/lora") for c in CPU_STEPS),
 )
 
 

@@ -63,7 +63,7 @@ for program in build/"$preset"/bin/bench/$pattern; do
     --benchmark_out="$measured/$(basename "$program").json" --benchmark_out_format=json >&2
 done
 if [[ -n $peer && $preset == release ]]; then
-  for config in tiny mid 1b; do
+  for config in tiny mid 1b 1b_bf16; do
     echo "== $peer $config" >&2
     bash bench/peers/step_vs_torch.sh "$peer" "$config" "$(nproc)" 3 >"$measured/steps-$config.md"
   done

@@ -41,8 +41,8 @@ struct TiledProduct {
   bool accumulate;
 
   void run() const {
-    constexpr long near =
-        1L << 18;  // elements of B that stay in the second-level cache: there each row of A meets them
+    // Elements of B that stay in the second-level cache: there each row of A meets them.
+    constexpr long near = 1L << 18;
     if (column_panels() * C * std::min(k, stretch) <= near) return by_stretches(&TiledProduct::by_rows);
     for (long first = 0; first < m; first += Tile::high) {
       TiledProduct part = *this;

@@ -138,8 +138,7 @@ class FmaTile {
   static constexpr long columns = P * packet_size<T>;
   static constexpr long stretch = 512;  // of k: long enough to hide reading C, short enough for panels to stay near
   static constexpr long high = 3072;    // rows of A that are packed at once
-  static constexpr long group =
-      48;  // lines packed together, about: where they are neighbours in memory they fill whole cache lines
+  static constexpr long group = 48;     // lines packed together: they fill whole cache lines where they are neighbours
   static constexpr bool reads_rows_in_place = true;  // A need not be packed
   static constexpr long rows_size(long depth) { return rows * depth; }
   static constexpr long columns_size(long depth) { return columns * depth; }
