@@ -16,6 +16,7 @@
 #include <linden/ops/few_rows.hpp>
 #include <linden/ops/gemm_tile.hpp>
 #include <type_traits>
+#include <utility>
 
 namespace linden {
 
@@ -39,6 +40,7 @@ struct TiledProduct {
   T* c;
   long stride_c;
   bool accumulate;
+  long step_c = 1;  ///< between columns of C
 
   void run() const {
     // Elements of B that stay in the second-level cache: there each row of A meets them.
@@ -67,7 +69,7 @@ struct TiledProduct {
   [[nodiscard]] long column_panels() const { return (n + C - 1) / C; }
 
   /// Where few columns meet A, packing it would cost more than it saves: it is read where it lies.
-  [[nodiscard]] bool packs_a() const { return !Tile::reads_rows_in_place || a.transposed || column_panels() > 4; }
+  [[nodiscard]] bool packs_a() const { return !Tile::reads_rows_in_place || column_panels() > (a.transposed ? 1 : 4); }
 
   /// Row panels [first, last), one after the other.
   void pack_a(long first, long last, long from, long depth, Packed* to) const {
@@ -105,8 +107,12 @@ struct TiledProduct {
 
   /// Adds a stretch to the tile of row panel i and column panel j; `rows` is null where A is read where it lies.
   void add_tile(long i, long j, long from, long depth, const Packed* rows, const Packed* columns) const {
-    const TileOfResult<T> to{c + i * R * stride_c + j * C, stride_c, std::min(R, m - i * R), std::min(C, n - j * C),
-                             accumulate || from > 0};
+    const TileOfResult<T> to{c + i * R * stride_c + j * C * step_c,
+                             stride_c,
+                             std::min(R, m - i * R),
+                             std::min(C, n - j * C),
+                             accumulate || from > 0,
+                             step_c};
     if constexpr (Tile::reads_rows_in_place)
       if (rows == nullptr) return Tile::multiply(depth, a.from(i * R, from), columns, to);
     Tile::multiply(depth, rows, columns, to);
@@ -203,7 +209,17 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
       if (detail::gemm_on_matrix_unit(m, n, k, a, b, c, stride_c, accumulate)) return;
 #endif
   if (m < detail::few_rows && !a.transposed) return detail::gemm_few_rows(m, n, k, a, b, c, stride_c, accumulate);
-  const auto run = [&]<class Tile>() { detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride_c, accumulate}.run(); };
+  long step_c = 1;
+  if (a.transposed && !b.transposed && b.half == nullptr && m < n && m <= 2 * detail::packet_size<T>) {
+    // C^T = B^T A^T: its wide factor is read where it lies.
+    std::swap(m, n);
+    std::swap(a.data, b.data);
+    std::swap(a.stride, b.stride);
+    std::swap(stride_c, step_c);
+  }
+  const auto run = [&]<class Tile>() {
+    detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride_c, accumulate, step_c}.run();
+  };
   if (n <= detail::packet_size<T>)
     run.template operator()<detail::FmaTile<T, 1>>();
   else if (n <= 2 * detail::packet_size<T>)

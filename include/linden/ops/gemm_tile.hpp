@@ -27,15 +27,29 @@ struct RowsPanel {
   T operator()(long i, long l) const { return row[i][l]; }
 };
 
-/// Where a tile of C lies. It may be smaller than a Tile.
+/// A panel of a transposed A where it lies: a row of memory holds a column of the panel. Rows beyond the last are read
+/// as the last.
+template <class T, bool Whole>
+struct ColumnsPanel {
+  const T* data;
+  long stride, rows;
+  T operator()(long i, long l) const {
+    constexpr long ahead = 16;  // rows of memory, each in another page
+    if (i == 0) __builtin_prefetch(data + (l + ahead) * stride);
+    return data[l * stride + (Whole ? i : std::min(i, rows - 1))];
+  }
+};
+
+/// Where a tile of C lies: rows `stride` apart, columns `step`. It may be smaller than a Tile.
 template <class T>
 struct TileOfResult {
   T* data;
   long stride, rows, columns;
   bool accumulate;
+  long step = 1;
 
   void set(long i, long j, T sum) const {
-    T& element = data[i * stride + j];
+    T& element = data[i * stride + j * step];
     element = accumulate ? element + sum : sum;
   }
 };
@@ -60,13 +74,13 @@ template <class T, class Tile, class Left>
 [[gnu::noinline]] void multiply_panels(long depth, const Left& a, const T* b, const TileOfResult<T>& c) {
   constexpr int R = Tile::rows, P = Tile::packets;
   constexpr long S = packet_size<T>;
-  if (c.accumulate)  // asked for now, it is there when the sums are
+  if (c.accumulate && c.step == 1)  // asked for now, it is there when the sums are
     for (long i = 0; i < c.rows; ++i)
       for (int q = 0; q < P; ++q) __builtin_prefetch(c.data + i * c.stride + q * S, 1);
   Packet<T> sum[R][P];
   sum_tile(depth, a, b, Tile::columns, sum);
 
-  if (c.rows == R && c.columns == Tile::columns) {
+  if (c.rows == R && c.columns == Tile::columns && c.step == 1) {
     for (int i = 0; i < R; ++i)
       for (int q = 0; q < P; ++q) {
         T* const to = c.data + i * c.stride + q * S;
@@ -77,8 +91,8 @@ template <class T, class Tile, class Left>
   alignas(64) T tile[R][Tile::columns];
   for (int i = 0; i < R; ++i)
     for (int q = 0; q < P; ++q) Eigen::internal::pstore(&tile[i][q * S], sum[i][q]);
-  for (long i = 0; i < c.rows; ++i)
-    for (long j = 0; j < c.columns; ++j) c.set(i, j, tile[i][j]);
+  for (long j = 0; j < c.columns; ++j)
+    for (long i = 0; i < c.rows; ++i) c.set(i, j, tile[i][j]);
 }
 
 /// `W` columns of a matrix [depth, columns], rows `stride` apart, as a panel. Columns beyond `count` become zero.
@@ -161,7 +175,12 @@ class FmaTile {
   }
   /// The same, A read where it lies.
   static void multiply(long depth, const Factor<T>& a, const T* b, const TileOfResult<T>& c) {
-    multiply_panels<T, FmaTile>(depth, RowsPanel<T, rows>(a.data, a.stride, c.rows), b, c);
+    if (!a.transposed)
+      multiply_panels<T, FmaTile>(depth, RowsPanel<T, rows>(a.data, a.stride, c.rows), b, c);
+    else if (c.rows == rows)
+      multiply_panels<T, FmaTile>(depth, ColumnsPanel<T, true>{a.data, a.stride, c.rows}, b, c);
+    else
+      multiply_panels<T, FmaTile>(depth, ColumnsPanel<T, false>{a.data, a.stride, c.rows}, b, c);
   }
 };
 /// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
