@@ -99,14 +99,6 @@ HeadRows<T> head_rows(const Operand<T>& x, const HeadGroup& of) {
   return {copy, of.d};
 }
 
-/// A panel of A^T, A in rows `stride` apart.
-template <class T>
-struct ColumnsPanel {
-  const T* data;
-  long stride;
-  T operator()(long i, long l) const { return data[l * stride + i]; }
-};
-
 /// Calls body.operator()<rows>(first row) for tiles that cover `count` rows.
 template <class Body>
 void for_lane_tiles(long count, Body&& body) {

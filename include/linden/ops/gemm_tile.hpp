@@ -27,16 +27,23 @@ struct RowsPanel {
   T operator()(long i, long l) const { return row[i][l]; }
 };
 
-/// A panel of a transposed A where it lies: a row of memory holds a column of the panel. Rows beyond the last are read
-/// as the last.
-template <class T, bool Whole>
+/// A panel of a transposed A where it lies: a row of memory holds a column of the panel.
+template <class T>
 struct ColumnsPanel {
   const T* data;
-  long stride, rows;
+  long stride;
+  T operator()(long i, long l) const { return data[l * stride + i]; }
+};
+
+/// The same with rows of memory far apart, which are asked for early. Not `Whole`: rows of the panel beyond the last
+/// are read as the last.
+template <class T, bool Whole>
+struct FarColumnsPanel : ColumnsPanel<T> {
+  long rows;
   T operator()(long i, long l) const {
-    constexpr long ahead = 16;  // rows of memory, each in another page
-    if (i == 0) __builtin_prefetch(data + (l + ahead) * stride);
-    return data[l * stride + (Whole ? i : std::min(i, rows - 1))];
+    constexpr long ahead = 16;
+    if (i == 0) __builtin_prefetch(this->data + (l + ahead) * this->stride);
+    return ColumnsPanel<T>::operator()(Whole ? i : std::min(i, rows - 1), l);
   }
 };
 
@@ -178,9 +185,9 @@ class FmaTile {
     if (!a.transposed)
       multiply_panels<T, FmaTile>(depth, RowsPanel<T, rows>(a.data, a.stride, c.rows), b, c);
     else if (c.rows == rows)
-      multiply_panels<T, FmaTile>(depth, ColumnsPanel<T, true>{a.data, a.stride, c.rows}, b, c);
+      multiply_panels<T, FmaTile>(depth, FarColumnsPanel<T, true>{{a.data, a.stride}, c.rows}, b, c);
     else
-      multiply_panels<T, FmaTile>(depth, ColumnsPanel<T, false>{a.data, a.stride, c.rows}, b, c);
+      multiply_panels<T, FmaTile>(depth, FarColumnsPanel<T, false>{{a.data, a.stride}, c.rows}, b, c);
   }
 };
 /// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
