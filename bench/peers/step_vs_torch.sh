@@ -8,7 +8,7 @@
 # the peak memory of both, and how far the losses of the first steps lie apart. 1b_bf16: linden holds the frozen weights rounded to
 # bfloat16, as checkpoints of that size store them; PyTorch computes with floats, and holds floats.
 set -euo pipefail
-(($# >= 1)) || { sed -n '4,8s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+(($# >= 1)) || { sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 peer=$(realpath "$1") config=${2:-tiny} threads=${3:-1} rounds=${4:-5}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE

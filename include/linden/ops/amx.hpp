@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <linden/core/element.hpp>
 #include <linden/ops/gemm_tile.hpp>  // pack_square
+#include <type_traits>
 
 namespace linden::detail {
 
@@ -58,13 +59,14 @@ struct AmxPacking {
   static constexpr long step = Parts * 2 * in_register;  ///< elements of a panel for 32 of k
   static constexpr long steps(long depth) { return (depth + deep - 1) / deep; }
 
-  /// `count` lines of `depth` elements, zeros beyond them. `along`: the elements of a line are neighbours, and lines
-  /// `stride` apart; otherwise the other way round. A register holds pairs along k: pair r of line i at row i, column r
-  /// (A) or the other way round (`paired`: B).
-  template <int Parts, class E>
+  /// `count` lines of `depth` elements, zeros beyond them; three parts of floats, one of bfloat16. `along`: the
+  /// elements of a line are neighbours, and lines `stride` apart; otherwise the other way round. A register holds pairs
+  /// along k: pair r of line i at row i, column r (A) or the other way round (`paired`: B).
+  template <class E>
   static void pack_panel(const E* data, long stride, bool along, bool paired, long count, long depth, bfloat16* to) {
+    constexpr int parts = std::is_same_v<E, float> ? 3 : 1;
     const long next_line = along ? stride : 1, next = along ? 1 : stride;
-    for (long l = 0; l < depth; l += deep, to += step<Parts>)
+    for (long l = 0; l < depth; l += deep, to += step<parts>)
       for (long half = 0; half < 2; ++half) {
         const E* const corner = data + half * lines * next_line + l * next;
         bfloat16* const registers = to + half * in_register;
@@ -72,7 +74,7 @@ struct AmxPacking {
         along ? read_lines(corner, stride, present, left, registers)
               : read_pairs(corner, stride, present, left, registers);
         if (along == paired)
-          for (int p = 0; p < Parts; ++p) transpose(registers + p * step<1>);
+          for (int p = 0; p < parts; ++p) transpose(registers + p * step<1>);
       }
   }
 

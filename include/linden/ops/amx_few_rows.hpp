@@ -44,7 +44,7 @@ struct AmxFewRows : AmxPacking {
   void add_stretch() const {
     struct Packed;
     auto* const packed = scratch<Packed, bfloat16>(static_cast<std::size_t>(steps(k) * step<3>));
-    pack_panel<3>(a, stride_a, true, true, m, k, packed);
+    pack_panel(a, stride_a, true, true, m, k, packed);
     parallel_for((n + unit - 1) / unit, unit * m * k, [&](long first, long last) {
       const AmxRegisters registers;
       for (long j = first * unit; j < std::min(last * unit, n); j += unit) add_unit(packed, j);

@@ -25,10 +25,10 @@ class AmxTile : AmxPacking {
   static constexpr long columns_size(long depth) { return steps(depth) * step<1>; }
 
   static void pack_rows(const Factor<float>& a, long count, long depth, bfloat16* to) {
-    pack_panel<3>(a.data, a.stride, !a.transposed, false, count, depth, to);
+    pack_panel(a.data, a.stride, !a.transposed, false, count, depth, to);
   }
   static void pack_columns(const Factor<float>& b, long count, long depth, bfloat16* to) {
-    pack_panel<1>(b.half, b.stride, b.transposed, true, count, depth, to);
+    pack_panel(b.half, b.stride, b.transposed, true, count, depth, to);
   }
 
   /// C = or += A B for a packed panel of each.

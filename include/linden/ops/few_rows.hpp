@@ -1,8 +1,9 @@
 #pragma once
 /// \file
-/// Products with few rows on the left, as in generation: C [m, n] = or += A [m, k] op(B). Every element of B is read
-/// once and widened in registers, nothing is packed: the speed is that of reading B. B may be stored as bfloat16. Order
-/// each element of C is a sum over k in an order that depends on the sizes alone; threads own columns of C.
+/// Products with few rows on the left, as in generation: C [m, n] = or += A [m, k] op(B), k at least 1. Every element
+/// of B is read once and widened in registers, nothing is packed: the speed is that of reading B. B may be stored as
+/// bfloat16. Order each element of C is a sum over k in an order that depends on the sizes alone; threads own columns
+/// of C.
 
 #include <algorithm>
 #include <linden/core/parallel.hpp>
@@ -106,14 +107,12 @@ void few_rows_plain(long m, long n, long k, const T* a, long stride_a, const E* 
   const long panel = std::clamp(n / 4 / width, 1L, 512 / width) * width;  // long, yet several even of a narrow B
   parallel_for((n + panel - 1) / panel, panel * m * k, [&](long first, long last) {
     const long end = std::min(last * panel, n), whole = end / width * width;
-    long done = 0;
-    do {  // once even without a row of B: C may have to become zero
+    for (long done = 0; done < k; done += streams)
       for (long j = first * panel; j < whole; j += width)
         for_row_blocks(m, [&]<int M>(long i) {
           add_rows<M, T>(std::min(streams, k - done), a + i * stride_a + done, stride_a, b + done * stride_b + j,
                          stride_b, c + i * stride_c + j, stride_c, accumulate || done > 0);
         });
-    } while ((done += streams) < k);
     for (long i = 0; i < m; ++i)
       add_columns(end - whole, k, a + i * stride_a, b + whole, stride_b, c + i * stride_c + whole, accumulate);
   });
