@@ -27,7 +27,8 @@ namespace detail {
 template <class Body>
 void for_panels(long count, long work, Body&& body) {
   const long pieces = std::clamp(std::min(work >> 20, count), 1L, 64L);
-  LINDEN_OMP(omp parallel for schedule(static) if (pieces > 1))
+  if (pieces == 1) return body(0L, count);  // a region of one thread would still cost a microsecond
+  LINDEN_OMP(omp parallel for schedule(static))
   for (long piece = 0; piece < pieces; ++piece) body(count * piece / pieces, count * (piece + 1) / pieces);
 }
 
@@ -209,20 +210,26 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
       if (detail::gemm_on_matrix_unit(m, n, k, a, b, c, stride_c, accumulate)) return;
 #endif
   if (m < detail::few_rows && !a.transposed) return detail::gemm_few_rows(m, n, k, a, b, c, stride_c, accumulate);
+  constexpr long narrow = 2 * detail::packet_size<T>, wide = detail::widest_tile * detail::packet_size<T>;
   long step_c = 1;
-  if (a.transposed && !b.transposed && b.half == nullptr && m < n && m <= 2 * detail::packet_size<T>) {
+  if (a.transposed && !b.transposed && b.half == nullptr && m < n && m <= narrow) {
     // C^T = B^T A^T: its wide factor is read where it lies.
     std::swap(m, n);
     std::swap(a.data, b.data);
     std::swap(a.stride, b.stride);
     std::swap(stride_c, step_c);
   }
+  if (const long rest = n % wide; n > wide && rest > 0 && rest <= narrow) {
+    // The last columns would fill a part of their tiles only: narrower tiles have them.
+    gemm<T>(m, n - rest, k, a, b, c, stride_c, accumulate);
+    return gemm<T>(m, rest, k, a, b.from(0, n - rest), c + (n - rest), stride_c, accumulate);
+  }
   const auto run = [&]<class Tile>() {
     detail::TiledProduct<T, Tile>{m, n, k, a, b, c, stride_c, accumulate, step_c}.run();
   };
   if (n <= detail::packet_size<T>)
     run.template operator()<detail::FmaTile<T, 1>>();
-  else if (n <= 2 * detail::packet_size<T>)
+  else if (n <= narrow)
     run.template operator()<detail::FmaTile<T, 2>>();
   else
     run.template operator()<detail::FmaTile<T, detail::widest_tile>>();

@@ -61,6 +61,27 @@ struct TileOfResult {
   }
 };
 
+/// Elements = or += sum.
+template <class T>
+[[gnu::always_inline]] inline void add_packet(T* to, Packet<T> sum, bool accumulate) {
+  Eigen::internal::pstoreu(to, accumulate ? Eigen::internal::padd(load_packet<T>(to), sum) : sum);
+}
+/// The same for the first `count` elements; those beyond are neither read nor written.
+template <class T>
+[[gnu::always_inline]] inline void add_packet(T* to, Packet<T> sum, bool accumulate, long count) {
+  constexpr long S = packet_size<T>;
+  if (count >= S) return add_packet(to, sum, accumulate);
+#ifdef __AVX512F__
+  if constexpr (S == 16) {
+    const auto mask = static_cast<__mmask16>((1U << count) - 1U);
+    return _mm512_mask_storeu_ps(to, mask, accumulate ? _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), sum) : sum);
+  }
+#endif
+  alignas(64) T elements[S];
+  Eigen::internal::pstore(elements, sum);
+  for (long j = 0; j < count; ++j) to[j] = accumulate ? to[j] + elements[j] : elements[j];
+}
+
 /// sum = A B in registers: A by a(row, l), B [depth, P packets] in rows `width` apart.
 template <int R, int P, class T, class Left>
 [[gnu::always_inline]] inline void sum_tile(long depth, const Left& a, const T* b, long width, Packet<T> (&sum)[R][P]) {
@@ -87,11 +108,15 @@ template <class T, class Tile, class Left>
   Packet<T> sum[R][P];
   sum_tile(depth, a, b, Tile::columns, sum);
 
-  if (c.rows == R && c.columns == Tile::columns && c.step == 1) {
+  if (c.step == 1) {
+    const bool whole = c.rows == R && c.columns == Tile::columns;
     for (int i = 0; i < R; ++i)
       for (int q = 0; q < P; ++q) {
         T* const to = c.data + i * c.stride + q * S;
-        Eigen::internal::pstoreu(to, c.accumulate ? Eigen::internal::padd(load_packet<T>(to), sum[i][q]) : sum[i][q]);
+        if (whole)
+          add_packet(to, sum[i][q], c.accumulate);
+        else if (i < c.rows && q * S < c.columns)
+          add_packet(to, sum[i][q], c.accumulate, c.columns - q * S);
       }
     return;
   }
