@@ -95,7 +95,8 @@ struct AttentionBackward {
     T* const s = scratch<Slopes, T>(static_cast<std::size_t>(L * of.span.keys));
     T* const by_lane = scratch<Lanes, T>(static_cast<std::size_t>(L * d));
     T* const by_row = scratch<Rows, T>(static_cast<std::size_t>(L * d));
-    T log_sum[L] = {}, along[L] = {}, scales[L];
+    alignas(64) T log_sum[L] = {}, along[L] = {};
+    T scales[L];
     std::fill_n(scales, L, scale);
     for (long t = 0; t < block.count; ++t) {
       const long lane = block.first + t;
@@ -107,14 +108,7 @@ struct AttentionBackward {
     detail::hide_unseen(block, p);
     detail::gather_lanes(g, block, T(1), by_lane);
     detail::rows_times_lanes(v, keys, d, by_lane, s);
-    for (long j = 0; j < keys; ++j) {
-      T *const pj = p + j * L, *const sj = s + j * L;
-      LINDEN_INDEPENDENT
-      for (long t = 0; t < L; ++t) {
-        pj[t] = math::exp(pj[t] - log_sum[t]);
-        sj[t] = pj[t] * (sj[t] - along[t]);
-      }
-    }
+    detail::probabilities_and_slopes(keys, log_sum, along, p, s);
     const auto add_rows = [&](const T* slopes, const Operand<T>& of_what, T factor, const Operand<T>& to) {
       if (to.data == nullptr) return;
       detail::gather_rows(of_what, block, factor, by_row);
@@ -168,18 +162,9 @@ struct Attention {
     detail::gather_lanes(q, block, T(1) / std::sqrt(static_cast<T>(d)), by_lane);
     detail::rows_times_lanes(k, keys, d, by_lane, scores);
     detail::hide_unseen(block, scores);
-    T highest[L], total[L] = {}, inverse[L];
-    std::copy_n(scores, L, highest);
-    for (long j = 1; j < keys; ++j)
-      for (long t = 0; t < L; ++t) highest[t] = scores[j * L + t] > highest[t] ? scores[j * L + t] : highest[t];
-    for (long j = 0; j < keys; ++j) {
-      T* const row = scores + j * L;
-      LINDEN_INDEPENDENT
-      for (long t = 0; t < L; ++t) {
-        row[t] = math::exp(row[t] - highest[t]);
-        total[t] += row[t];
-      }
-    }
+    alignas(64) T highest[L], total[L];
+    T inverse[L];
+    detail::exponentials_of_lanes(keys, scores, highest, total);
     detail::columns_times_lanes(v, d, keys, scores, by_lane);
     for (long t = 0; t < L; ++t) inverse[t] = T(1) / total[t];
     detail::scatter_lanes(by_lane, inverse, block, o);

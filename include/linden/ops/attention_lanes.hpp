@@ -140,4 +140,37 @@ void hide_unseen(const LaneBlock& block, T* scores) {
                 -std::numeric_limits<T>::infinity());
 }
 
+/// scores [keys, lanes] become exp(score - highest of the lane); total: their sums.
+template <class T>
+void exponentials_of_lanes(long keys, T* scores, T* highest, T* total) {
+  using namespace Eigen::internal;
+  for (long q = 0; q < lanes<T>; q += packet_size<T>) {
+    Packet<T> most = pload<Packet<T>>(scores + q), sum = pset1<Packet<T>>(T(0));
+    for (long j = 1; j < keys; ++j) most = pmax(most, pload<Packet<T>>(scores + j * lanes<T> + q));
+    for (long j = 0; j < keys; ++j) {
+      T* const at = scores + j * lanes<T> + q;
+      const Packet<T> e = exp_packet<T>(psub(pload<Packet<T>>(at), most));
+      pstore(at, e);
+      sum = padd(sum, e);
+    }
+    pstore(highest + q, most);
+    pstore(total + q, sum);
+  }
+}
+
+/// p [keys, lanes]: scores become exp(score - log_sum), s [keys, lanes]: slopes of p become those of the scores,
+/// p (s - along).
+template <class T>
+void probabilities_and_slopes(long keys, const T* log_sum, const T* along, T* p, T* s) {
+  using namespace Eigen::internal;
+  for (long q = 0; q < lanes<T>; q += packet_size<T>) {
+    const Packet<T> log_q = pload<Packet<T>>(log_sum + q), along_q = pload<Packet<T>>(along + q);
+    for (long at = q; at < keys * lanes<T>; at += lanes<T>) {
+      const Packet<T> probability = exp_packet<T>(psub(pload<Packet<T>>(p + at), log_q));
+      pstore(p + at, probability);
+      pstore(s + at, pmul(probability, psub(pload<Packet<T>>(s + at), along_q)));
+    }
+  }
+}
+
 }  // namespace linden::detail

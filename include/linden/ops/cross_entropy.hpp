@@ -50,10 +50,12 @@ void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Ope
 template <class T>
 std::array<T, 2> exponentials(T* row, long n) {
   const T highest = math::max(row, n);
-  LINDEN_INDEPENDENT
-  for (long j = 0; j < n; ++j) row[j] = math::exp(row[j] - highest);
-  const T total = math::sum(row, n);
-  return {highest, total};
+  const auto most = Eigen::internal::pset1<Packet<T>>(highest);
+  long j = 0;
+  for (; j + packet_size<T> <= n; j += packet_size<T>)
+    Eigen::internal::pstoreu(row + j, exp_packet<T>(Eigen::internal::psub(load_packet<T>(row + j), most)));
+  for (; j < n; ++j) row[j] = math::exp(row[j] - highest);
+  return {highest, math::sum(row, n)};
 }
 
 }  // namespace detail
