@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 
 #include <linden/train/adamw.hpp>
-#include <linden/train/llama_pass.hpp>
+#include <linden/train/parallel_pass.hpp>
 
 #include "rate.hpp"
 
@@ -125,7 +125,7 @@ struct Step {
   AlignedBuffer<float> parameters, gradients, m, v;
   AdapterFactors<C, float> factors, slopes;
   std::vector<float> p;
-  AdapterPass<C, float> pass;
+  TrainingPass<C, float> pass;
   Batch batch;
   std::size_t steps = 0;
 

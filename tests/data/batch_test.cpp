@@ -34,6 +34,20 @@ BOOST_AUTO_TEST_CASE(packs_without_padding) {
   BOOST_TEST(batch.sequences() == 3U);
 }
 
+BOOST_AUTO_TEST_CASE(some_sequences_of_another) {
+  Batch whole, part;
+  for (const Sample& sample : {first, second, third}) whole.append(sample, 4);
+  part.assign(whole, 0, 3);
+  BOOST_TEST(part.offsets == whole.offsets, boost::test_tools::per_element());
+  BOOST_TEST(part.counted == whole.counted);
+  part.assign(whole, 1, 3);
+  BOOST_TEST(part.ids == (Ids{1, 8, 9, 1, 4}), boost::test_tools::per_element());
+  BOOST_TEST(part.targets == (Ids{no, no, no, 4, no}), boost::test_tools::per_element());
+  BOOST_TEST(part.positions == (Ids{0, 1, 2, 0, 1}), boost::test_tools::per_element());
+  BOOST_TEST(part.offsets == (Ids{0, 3, 5}), boost::test_tools::per_element());
+  BOOST_TEST(part.counted == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_label_at_position_0_has_no_prediction) {
   Batch batch;
   batch.append({{3}, {3}, 0}, 1);

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #ifdef _OPENMP
+#include <omp.h>
 #define LINDEN_OMP(...) _Pragma(#__VA_ARGS__)
 #else
 #define LINDEN_OMP(...)
@@ -21,6 +22,15 @@
 #endif
 
 namespace linden {
+
+/// Threads that the next parallel loop may use.
+inline long thread_count() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
 
 /// Below this many elementary operations a loop is not worth waking threads for.
 inline constexpr long parallel_threshold = 1L << 15;

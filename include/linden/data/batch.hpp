@@ -7,6 +7,7 @@
 ///         the last position of each sequence. counted is the number of targets that are learned.
 /// Errors  UsageError for a sample that is empty, longer than allowed or inconsistent; the batch is left as it was.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -39,6 +40,16 @@ struct Batch {
     for (auto* column : {&ids, &targets, &positions}) column->clear();
     offsets.resize(1);
     counted = 0;
+  }
+
+  /// Becomes the sequences [first, last) of another batch.
+  void assign(const Batch& whole, std::size_t first, std::size_t last) {
+    clear();
+    const std::int32_t begin = whole.offsets[first], end = whole.offsets[last];
+    for (auto column : {&Batch::ids, &Batch::targets, &Batch::positions})
+      (this->*column).assign((whole.*column).begin() + begin, (whole.*column).begin() + end);
+    for (std::size_t s = first; s < last; ++s) offsets.push_back(whole.offsets[s + 1] - begin);
+    counted = std::ranges::count_if(targets, [](std::int32_t target) { return target != Sample::ignored; });
   }
 
   /// Adds one sequence of at most `max_length` tokens (the context of the model).

@@ -84,6 +84,12 @@ class RankRows {
     for (std::size_t kind = 0; kind < module_kinds; ++kind) ranks.of[kind] = rows_[kind].active_rank;
     return ranks;
   }
+  /// The rows of the tokens from this one on.
+  [[nodiscard]] RankRows from(long token) const {
+    RankRows rest = *this;
+    for (Rows& rows : rest.rows_) rows.data += token * rows.stride;
+    return rest;
+  }
   /// The rows of one kind, by its number.
   [[nodiscard]] const Rows& of(std::size_t kind) const { return rows_[kind]; }
   [[nodiscard]] ModuleRows<Bound<const T>> view(long token_count) const {

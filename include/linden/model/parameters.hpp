@@ -92,13 +92,17 @@ struct AdapterFactors {
   using Layer = typename LlamaLayer<C>::template Adapters<Bound<T>>;
   std::vector<Layer> layers;
   ModuleRanks full_ranks;
+  T* flat;
 
   /// Elements of the flat buffer.
   static long count(const ModuleRanks& full_ranks) { return C::layers * detail::record_elements<Layer>(full_ranks); }
 
-  AdapterFactors(T* flat, const ModuleRanks& ranks) : layers(static_cast<std::size_t>(C::layers)), full_ranks(ranks) {
-    for (Layer& layer : layers) detail::bind_record(layer, flat, ranks);
+  AdapterFactors(T* elements, const ModuleRanks& ranks)
+      : layers(static_cast<std::size_t>(C::layers)), full_ranks(ranks), flat(elements) {
+    for (Layer& layer : layers) detail::bind_record(layer, elements, ranks);
   }
+  /// The flat buffer.
+  [[nodiscard]] std::span<T> span() const { return {flat, static_cast<std::size_t>(count(full_ranks))}; }
 
   /// Layer l's factors cut to the first columns of every A and the first rows of every B; nothing is copied.
   [[nodiscard]] Layer layer(long l, const ModuleRanks& active) const {

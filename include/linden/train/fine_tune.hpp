@@ -14,7 +14,7 @@
 #include <linden/model/weighting_rows.hpp>
 #include <linden/train/bf16_reference.hpp>
 #include <linden/train/fine_tune_options.hpp>
-#include <linden/train/llama_pass.hpp>
+#include <linden/train/parallel_pass.hpp>
 #include <linden/train/sample_order.hpp>
 #include <linden/train/schedule.hpp>
 #include <linden/train/trained_parameters.hpp>
@@ -39,7 +39,7 @@ class FineTuner {
   using Number = detail::Arithmetic<T>;
 
  public:
-  using Pass = AdapterPass<C, T, Policy, Backend, Model>;
+  using Pass = TrainingPass<C, T, Policy, Backend, Model>;
 
   /// The samples must outlive the tuner.
   FineTuner(const Model& model, std::span<const Sample> samples, const FineTuneOptions& options, Backend backend = Backend())
