@@ -94,7 +94,7 @@ fi
 if ! $quick; then
   if [[ -n $nvcc ]]; then
     heading "nvcc: the GPU backend"
-    build_and_test_cuda 90 -DCMAKE_CUDA_FLAGS_RELEASE=-O0  # of the CPU's part, which does not run here
+    build_and_test_cuda 90 -DCMAKE_CUDA_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0  # code for CPUs hardly runs here
   else
     heading "SKIPPED the GPU backend: nvcc was not found"
   fi

@@ -66,13 +66,14 @@ void loop_row(const Operands<T>& operands, long row) {
   const Operand<T>& out = operands[static_cast<std::size_t>(Root)];
   T* const to = out.row(row);
   const long columns = out.columns;
-  if (out.accumulate) {
-    LINDEN_INDEPENDENT
-    for (long j = 0; j < columns; ++j) to[j] += loop_element<Code, Root, Root>(in, j);
-  } else {
-    LINDEN_INDEPENDENT
-    for (long j = 0; j < columns; ++j) to[j] = loop_element<Code, Root, Root>(in, j);
-  }
+  if constexpr (Code::plan.locations[static_cast<std::size_t>(Root)].place == Place::result)  // others are never added to
+    if (out.accumulate) {
+      LINDEN_INDEPENDENT
+      for (long j = 0; j < columns; ++j) to[j] += loop_element<Code, Root, Root>(in, j);
+      return;
+    }
+  LINDEN_INDEPENDENT
+  for (long j = 0; j < columns; ++j) to[j] = loop_element<Code, Root, Root>(in, j);
 }
 
 /// All roots of a loop step, row by row.
