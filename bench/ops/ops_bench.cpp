@@ -142,8 +142,9 @@ void adamw(benchmark::State& state) {
   set_bytes(state, 7, parameters);
 }
 void norm_of_gradient(benchmark::State& state) {
-  const std::vector<float> grad(4 * parameters, 0.1F);
-  for (auto _ : state) benchmark::DoNotOptimize(gradient_norm(std::span(grad)));
+  const AlignedBuffer<float> grad(4 * parameters);
+  std::ranges::fill(grad.span(), 0.1F);
+  for (auto _ : state) benchmark::DoNotOptimize(gradient_norm(grad.span()));
   bench::set_rate(state, "GB/s read", 16.0 * parameters);
 }
 }  // namespace

@@ -59,7 +59,7 @@ inline constexpr std::size_t smallest_norm_chunk = 4096;  // below it a thread c
 /// Sum of squares in double. Eight running sums, so that the loop is not one chain of dependent additions.
 template <Real T>
 double sum_of_squares(std::span<const T> values) {
-  constexpr std::size_t lanes = 8;
+  constexpr std::size_t lanes = 32;  // several registers: a sum need not wait for the one before
   std::array<double, lanes> sums{};
   const std::size_t whole = values.size() / lanes * lanes;
   for (std::size_t i = 0; i < whole; i += lanes)

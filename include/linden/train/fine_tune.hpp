@@ -33,7 +33,7 @@ namespace linden {
 }
 
 /// T: what kernels compute with; on a device also bfloat16, with float masters. Memory for the largest micro-batch is taken when
-/// the tuner is made.
+/// the tuner is made; where its sequences are shared out between threads, when it is first seen.
 template <LlamaConfiguration C, class T, Keep Policy = Keep::costly, class Backend = Host, class Model = FrozenLlama<C, T>>
 class FineTuner {
   using Number = detail::Arithmetic<T>;
