@@ -60,7 +60,7 @@ inline constexpr std::size_t smallest_norm_chunk = 4096;  // below it a thread c
 template <Real T>
 double sum_of_squares(std::span<const T> values) {
   constexpr std::size_t lanes = 32;  // several registers: a sum need not wait for the one before
-  std::array<double, lanes> sums{};
+  double sums[lanes] = {};  // nvcc writes std::array<double, 32> as another one of that type, with a name it cannot see here
   const std::size_t whole = values.size() / lanes * lanes;
   for (std::size_t i = 0; i < whole; i += lanes)
     for (std::size_t lane = 0; lane < lanes; ++lane) {
