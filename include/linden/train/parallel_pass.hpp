@@ -50,7 +50,7 @@ class ParallelPass {
     const std::size_t count = cuts.size() - 1;
     if (count == 1) return parts_[0].pass.add(model, factors, rows, gradients, batch, scale);
     // With many more threads than parts, those inside the operations are the better ones.
-    const bool together = 2 * static_cast<long>(count) > thread_count();
+    [[maybe_unused]] const bool together = 2 * static_cast<long>(count) > thread_count();
     std::array<std::exception_ptr, most_parts> errors;
     const auto add_part = [&](std::size_t p) {
       Part& part = parts_[p];
