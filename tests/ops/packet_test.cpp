@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "support/last_place.hpp"
+
 namespace {
 using namespace linden;
 
@@ -21,12 +23,8 @@ T exp_of(T x, long lane = 0) {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// |found - e^x| in units in the last place of e^x rounded to float.
-double units(float x) {
-  const double exact = std::exp(static_cast<double>(x));
-  const auto rounded = static_cast<float>(exact);
-  return std::abs(static_cast<double>(exp_of(x)) - exact) / static_cast<double>(std::nextafter(rounded, infinity) - rounded);
-}
+/// Of e^x.
+double units(float x) { return linden::test::units_in_the_last_place(exp_of(x), std::exp(static_cast<double>(x))); }
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(exp_is_within_two_units_in_the_last_place) {

@@ -38,16 +38,10 @@ const Batch& several_parts() {
 
 BOOST_AUTO_TEST_CASE(agrees_with_one_part) {
   const std::vector<double> p{0.5, 2, -1};
-  for (const auto& lengths : {std::vector<long>{5}, {512, 512}, {512, 512, 512}, {300, 300, 300, 300}, {1, 512, 511}}) {
-    Batch batch;
-    for (const long length : lengths) {
-      const Batch one = batch_of({length}, Long::vocabulary);
-      Sample sample;
-      sample.ids = sample.labels = one.ids;
-      batch.append(sample, 512);
-    }
+  constexpr long v = Long::vocabulary;
+  for (const Batch& batch : {batch_of({5}, v), batch_of({512, 512}, v), batch_of({512, 512, 512}, v),
+                             batch_of({300, 300, 300, 300}, v), batch_of({1, 512, 511}, v)})
     check_against_one_part(batch, {p.data(), R, 0});
-  }
   check_against_one_part(several_parts(), {p.data(), R, 0});
 }
 
