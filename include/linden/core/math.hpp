@@ -13,28 +13,39 @@
 
 namespace linden::math {
 
-/// e^x without a branch or a library call.
-[[gnu::always_inline]] constexpr float exp(float x) {
-  constexpr float lowest = -87.336F, highest = 88.722F;
-  const float bounded = x > lowest ? (x < highest ? x : highest) : lowest;  // NaN is bounded too
-  const float shifted = bounded * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the integer part sits in the low bits
-  const float n = shifted - 12582912.0F;
-  const float r = (bounded - n * 0.693359375F) - n * -2.12194440e-4F;  // |r| <= ln(2) / 2
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
+/// e^x = fraction * 2^power, power an integer. F: float, or a compiler's vector of floats.
+template <class F>
+struct ExpParts {
+  F power, fraction;
+};
+/// For |x| <= 90.
+template <class F>
+[[gnu::always_inline]] constexpr ExpParts<F> exp_parts(F x) {
+  const F n = (x * 1.44269504F + 12582912.0F) - 12582912.0F;  // 1.5 * 2^23: has no room for what follows the point
+  const F r = (x - n * 0.693359375F) - n * -2.12194440e-4F;   // |r| <= ln(2) / 2
+  F p = r * 1.9875691500e-4F + 1.3981999507e-3F;
   p = p * r + 8.3334519073e-3F;
   p = p * r + 4.1665795894e-2F;
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
-  p = p * (r * r) + r + 1.0F;
-  const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n));
+  return {n, p * (r * r) + r + 1.0F};
+}
+
+/// e^x of a float or of every lane of a vector of them, without a branch or a library call; I: integers as wide.
+template <class I, class F>
+[[gnu::always_inline]] constexpr F exp_lanes(F x) {
+  const F lowest = F{} - 87.336F, highest = F{} + 88.722F;
+  const F above_lowest = x > lowest ? x : lowest;  // of NaN, too
+  const ExpParts<F> parts = exp_parts<F>(above_lowest < highest ? above_lowest : highest);
+  const I power = std::bit_cast<I>(parts.power + 12582912.0F) - 0x4B400000;  // an integer in the low bits
   // Two factors, so that 2^128 never has to exist.
-  const std::uint32_t half = static_cast<std::uint32_t>(static_cast<std::int32_t>(exponent) >> 1);
-  const float scaled = p * std::bit_cast<float>((half + 127U) << 23U) * std::bit_cast<float>((exponent - half + 127U) << 23U);
-  const float above = x > highest ? std::numeric_limits<float>::infinity() : scaled;
-  const float below = x < lowest ? 0.0F : above;
+  const I half = power >> 1;
+  const F scaled = parts.fraction * std::bit_cast<F>((half + 127) << 23) * std::bit_cast<F>((power - half + 127) << 23);
+  const F above = x > highest ? F{} + std::numeric_limits<float>::infinity() : scaled;
+  const F below = x < lowest ? F{} : above;
   return x == x ? below : x;
 }
+[[gnu::always_inline]] constexpr float exp(float x) { return exp_lanes<std::int32_t>(x); }
 inline double exp(double x) { return std::exp(x); }
 
 /// 1 / (1 + e^-x).

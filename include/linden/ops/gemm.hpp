@@ -219,7 +219,8 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
     std::swap(a.stride, b.stride);
     std::swap(stride_c, step_c);
   }
-  if (const long rest = n % wide; n > wide && rest > 0 && rest <= narrow) {
+  const bool in_narrow_tiles = n <= narrow || (!detail::wide_tiles_for_any_width && n % wide != 0 && n < 1024);
+  if (const long rest = n % wide; !in_narrow_tiles && n > wide && rest > 0 && rest <= narrow) {
     // The last columns would fill a part of their tiles only: narrower tiles have them.
     gemm<T>(m, n - rest, k, a, b, c, stride_c, accumulate);
     return gemm<T>(m, rest, k, a, b.from(0, n - rest), c + (n - rest), stride_c, accumulate);
@@ -229,7 +230,7 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
   };
   if (n <= detail::packet_size<T>)
     run.template operator()<detail::FmaTile<T, 1>>();
-  else if (n <= narrow)
+  else if (in_narrow_tiles)
     run.template operator()<detail::FmaTile<T, 2>>();
   else
     run.template operator()<detail::FmaTile<T, detail::widest_tile>>();

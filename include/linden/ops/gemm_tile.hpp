@@ -82,6 +82,14 @@ template <class T>
   for (long j = 0; j < count; ++j) to[j] = accumulate ? to[j] + elements[j] : elements[j];
 }
 
+/// Of 16 registers GCC saves some by reading an operand from memory once for each use, which takes longer.
+template <class Register>
+[[gnu::always_inline]] inline void keep_in_register([[maybe_unused]] Register& value) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  asm("" : "+x"(value));
+#endif
+}
+
 /// sum = A B in registers: A by a(row, l), B [depth, P packets] in rows `width` apart.
 template <int R, int P, class T, class Left>
 [[gnu::always_inline]] inline void sum_tile(long depth, const Left& a, const T* b, long width, Packet<T> (&sum)[R][P]) {
@@ -89,7 +97,10 @@ template <int R, int P, class T, class Left>
     for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pset1<Packet<T>>(T(0));
   for (long l = 0; l < depth; ++l) {
     Packet<T> row[P];
-    for (int q = 0; q < P; ++q) row[q] = Eigen::internal::pload<Packet<T>>(b + l * width + q * packet_size<T>);
+    for (int q = 0; q < P; ++q) {
+      row[q] = Eigen::internal::pload<Packet<T>>(b + l * width + q * packet_size<T>);
+      keep_in_register(row[q]);
+    }
     for (int i = 0; i < R; ++i) {
       const auto factor = Eigen::internal::pset1<Packet<T>>(a(i, l));
       for (int q = 0; q < P; ++q) sum[i][q] = Eigen::internal::pmadd(factor, row[q], sum[i][q]);
@@ -216,6 +227,8 @@ class FmaTile {
   }
 };
 /// Packets in a row of the widest tile: as wide as high, about, so that most is computed from what is read.
-inline constexpr int widest_tile = sum_registers >= 24 ? 4 : 2;
+inline constexpr int widest_tile = sum_registers >= 24 ? 4 : 3;
+/// With 16 registers tiles of 3 packets are only a little better than those of 2, which fit narrow matrices.
+inline constexpr bool wide_tiles_for_any_width = sum_registers >= 24;
 
 }  // namespace linden::detail

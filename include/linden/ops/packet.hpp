@@ -8,6 +8,7 @@
 #include <cstring>
 #include <linden/core/element.hpp>
 #include <linden/core/math.hpp>
+#include <type_traits>
 
 namespace linden::detail {
 
@@ -45,25 +46,24 @@ template <class T>
 /// e^x of every lane, as near as math::exp.
 template <class T>
 [[gnu::always_inline]] inline Packet<T> exp_packet(Packet<T> x) {
+  if constexpr (std::is_same_v<T, float>) {
+    using Floats = Lanes<float, float>;
+    const auto lanes = std::bit_cast<Floats>(x);
 #ifdef __AVX512F__  // which scales by a power of two in one instruction: half of what compilers make of math::exp
-  if constexpr (packet_size<T> == 16) {
-    const auto constant = [](float c) { return _mm512_set1_ps(c); };
-    const auto counts = _mm512_cmp_ps_mask(x, constant(-87.336F), _CMP_NLT_UQ);  // NaN does
-    x = _mm512_min_ps(constant(89.0F), x);
-    const auto n = _mm512_roundscale_ps(_mm512_mul_ps(x, constant(1.44269504F)), _MM_FROUND_TO_NEAREST_INT);
-    auto r = _mm512_fnmadd_ps(n, constant(0.693359375F), x);
-    r = _mm512_fnmadd_ps(n, constant(-2.12194440e-4F), r);
-    auto p = constant(1.9875691500e-4F);
-    for (const float c : {1.3981999507e-3F, 8.3334519073e-3F, 4.1665795894e-2F, 1.6666665459e-1F, 5.0000001201e-1F})
-      p = _mm512_fmadd_ps(p, r, constant(c));
-    p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), constant(1.0F));
-    return _mm512_maskz_scalef_ps(counts, p, n);
-  }
+    if constexpr (packet_size<T> == 16) {
+      const auto counts = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.336F), _CMP_NLT_UQ);  // NaN does
+      const Floats highest = Floats{} + 89.0F;
+      const auto parts = math::exp_parts<Floats>(highest < lanes ? highest : lanes);
+      return _mm512_maskz_scalef_ps(counts, std::bit_cast<Packet<T>>(parts.fraction), std::bit_cast<Packet<T>>(parts.power));
+    }
 #endif
-  alignas(64) T lanes[packet_size<T>];
-  Eigen::internal::pstore(lanes, x);
-  for (T& lane : lanes) lane = math::exp(lane);
-  return Eigen::internal::pload<Packet<T>>(lanes);
+    return std::bit_cast<Packet<T>>(math::exp_lanes<Lanes<std::int32_t, float>>(lanes));
+  } else {
+    alignas(64) T lanes[packet_size<T>];
+    Eigen::internal::pstore(lanes, x);
+    for (T& lane : lanes) lane = math::exp(lane);
+    return Eigen::internal::pload<Packet<T>>(lanes);
+  }
 }
 
 /// Of 32 vector registers (AVX-512, NEON) about 27 can be sums; of 16, 12.
