@@ -31,21 +31,25 @@ template <class F>
   return {n, p * (r * r) + r + 1.0F};
 }
 
-/// e^x of a float or of every lane of a vector of them, without a branch or a library call; I: integers as wide.
-/// Compares integers only: without masked instructions (AVX-512) GCC turns no loop into vector instructions in which
-/// arithmetic depends on a comparison of floats.
+/// e^x for |x| <= 100, without a branch; I: integers as wide as F's floats.
 template <class I, class F>
-[[gnu::always_inline]] constexpr F exp_lanes(F x) {
-  const I bits = std::bit_cast<I>(x), size = bits & 0x7FFFFFFF, limit = I{} + 0x42C80000;  // 100
-  const I nan = (0x7F800000 - size) >> 31;                                                // all ones for NaN
-  const ExpParts<F> parts = exp_parts<F>(std::bit_cast<F>((bits ^ size) | (size > limit ? limit : size)));
+[[gnu::always_inline]] constexpr F exp_bounded(F x) {
+  const ExpParts<F> parts = exp_parts(x);
   const I power = std::bit_cast<I>(parts.power + 12582912.0F) - 0x4B400000;  // an integer in the low bits
   // Two factors: 2^128 does not exist. The second is 0 where the result would not be a normal number.
   const I half = power >> 1, normal = ~((power + 126) >> 31);
-  const F near = parts.fraction * std::bit_cast<F>((half + 127) << 23);
-  return std::bit_cast<F>(std::bit_cast<I>(near * std::bit_cast<F>(((power - half + 127) << 23) & normal)) | nan);
+  return parts.fraction * std::bit_cast<F>((half + 127) << 23) * std::bit_cast<F>(((power - half + 127) << 23) & normal);
 }
-[[gnu::always_inline]] constexpr float exp(float x) { return exp_lanes<std::int32_t>(x); }
+
+/// e^x without a branch or a library call. Compares integers only: without masked instructions (AVX-512) GCC turns no loop
+/// into vector instructions in which arithmetic depends on a comparison of floats.
+[[gnu::always_inline]] constexpr float exp(float x) {
+  const auto bits = std::bit_cast<std::int32_t>(x);
+  const std::int32_t size = bits & 0x7FFFFFFF, limit = 0x42C80000;  // 100
+  const std::int32_t nan = (0x7F800000 - size) >> 31;               // all ones for NaN
+  const float bounded = std::bit_cast<float>((bits ^ size) | (size > limit ? limit : size));
+  return std::bit_cast<float>(std::bit_cast<std::int32_t>(exp_bounded<std::int32_t>(bounded)) | nan);
+}
 inline double exp(double x) { return std::exp(x); }
 
 /// 1 / (1 + e^-x).

@@ -70,7 +70,9 @@ struct TiledProduct {
   [[nodiscard]] long column_panels() const { return (n + C - 1) / C; }
 
   /// Where few columns meet A, packing it would cost more than it saves: it is read where it lies.
-  [[nodiscard]] bool packs_a() const { return !Tile::reads_rows_in_place || column_panels() > (a.transposed ? 1 : 4); }
+  [[nodiscard]] bool packs_a() const {
+    return !Tile::reads_rows_in_place || column_panels() * C > (a.transposed ? 64 : 256);
+  }
 
   /// Row panels [first, last), one after the other.
   void pack_a(long first, long last, long from, long depth, Packed* to) const {

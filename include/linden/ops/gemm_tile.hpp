@@ -142,16 +142,22 @@ template <class T, class Tile, class Left>
 template <long W, class T, class E>
 void pack_columns(const E* columns, long stride, long count, long depth, T* panel) {
   constexpr long S = packet_size<T>, ahead = 16;  // rows lie far apart: the processor does not guess the next one
-  const auto pack = [&](const auto present) {
-    for (long l = 0; l < depth; ++l, columns += stride, panel += W) {
-      for (long j = 0; j < W; j += 64 / long(sizeof(E))) __builtin_prefetch(columns + ahead * stride + j);
-      long j = 0;
-      for (; j + S <= present; j += S) Eigen::internal::pstoreu(panel + j, load_packet<T>(columns + j));
-      for (; j < present; ++j) panel[j] = static_cast<T>(columns[j]);
-      for (; j < W; ++j) panel[j] = T(0);
-    }
+  const auto next_row = [&] {
+    columns += stride, panel += W;
+    for (long j = 0; j < W; j += 64 / long(sizeof(E))) __builtin_prefetch(columns + (ahead - 1) * stride + j);
   };
-  count < W ? pack(count) : pack(std::integral_constant<long, W>{});  // a constant, where it can be one
+  long l = 0;
+  if (count >= W) {
+    // In whole packets: what they have too much is overwritten by the rows that follow, which the last ones lack.
+    constexpr long last = W % S == 0 ? 0 : (S + W - 1) / W;
+    for (; l < depth - last; ++l, next_row())
+      for (long j = 0; j < W; j += S) Eigen::internal::pstoreu(panel + j, load_packet<T>(columns + j));
+  }
+  const long present = std::min(count, W);
+  for (; l < depth; ++l, next_row()) {
+    std::transform(columns, columns + present, panel, [](E e) { return static_cast<T>(e); });
+    std::fill(panel + present, panel + W, T(0));
+  }
 }
 
 #if defined(__GNUC__) && !defined(__clang__)

@@ -47,17 +47,18 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] inline Packet<T> exp_packet(Packet<T> x) {
   if constexpr (std::is_same_v<T, float>) {
+    using namespace Eigen::internal;
     using Floats = Lanes<float, float>;
-    const auto lanes = std::bit_cast<Floats>(x);
+    x = pmin(x, pset1<Packet<T>>(89.0F));  // NaN stays NaN
 #ifdef __AVX512F__  // which scales by a power of two in one instruction: half of what compilers make of math::exp
     if constexpr (packet_size<T> == 16) {
       const auto counts = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.336F), _CMP_NLT_UQ);  // NaN does
-      const Floats highest = Floats{} + 89.0F;
-      const auto parts = math::exp_parts<Floats>(highest < lanes ? highest : lanes);
+      const auto parts = math::exp_parts(std::bit_cast<Floats>(x));
       return _mm512_maskz_scalef_ps(counts, std::bit_cast<Packet<T>>(parts.fraction), std::bit_cast<Packet<T>>(parts.power));
     }
 #endif
-    return std::bit_cast<Packet<T>>(math::exp_lanes<Lanes<std::int32_t, float>>(lanes));
+    x = pmax(x, pset1<Packet<T>>(-100.0F));
+    return std::bit_cast<Packet<T>>(math::exp_bounded<Lanes<std::int32_t, float>>(std::bit_cast<Floats>(x)));
   } else {
     alignas(64) T lanes[packet_size<T>];
     Eigen::internal::pstore(lanes, x);
