@@ -164,11 +164,13 @@ void pack_columns(const E* columns, long stride, long count, long depth, T* pane
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes"  // a packet as template argument keeps its size
 #endif
-/// A square of one packet of rows becomes a square of columns of a panel `width` wide.
+/// A square of `count` rows, one packet long, becomes a square of columns of a panel `width` wide. Columns beyond `count`
+/// become zero.
 template <class T, class E>
-void pack_square(const E* rows, long stride, T* panel, long width) {
+[[gnu::always_inline]] inline void pack_square(const E* rows, long stride, long count, T* panel, long width) {
   Eigen::internal::PacketBlock<Packet<T>, int(packet_size<T>)> square;
-  for (long i = 0; i < packet_size<T>; ++i) square.packet[i] = load_packet<T>(rows + i * stride);
+  for (long i = 0; i < packet_size<T>; ++i)
+    square.packet[i] = i < count ? load_packet<T>(rows + i * stride) : Eigen::internal::pset1<Packet<T>>(T(0));
   Eigen::internal::ptranspose(square);
   for (long i = 0; i < packet_size<T>; ++i) Eigen::internal::pstoreu(panel + i * width, square.packet[i]);
 }
@@ -181,9 +183,13 @@ void pack_square(const E* rows, long stride, T* panel, long width) {
 template <long W, class T, class E>
 void pack_transposed(const E* rows, long stride, long count, long depth, T* panel) {
   constexpr long S = packet_size<T>;
-  const long whole_rows = std::min(count, W) / S * S, whole_depth = depth / S * S;
-  for (long j = 0; j < whole_rows; j += S)
-    for (long l = 0; l < whole_depth; l += S) pack_square<T>(rows + j * stride + l, stride, panel + l * W + j, W);
+  // Squares as wide as the panel, or wider: what they have too much is overwritten by the next one, which the last lacks.
+  constexpr long high = std::min(S, W);
+  const long whole_rows = std::min(count, W) / high * high;
+  const long whole_depth = std::max(0L, depth - (S + W - 1) / W + 1) / S * S;
+  for (long j = 0; j < whole_rows; j += high)
+    for (long l = 0; l < whole_depth; l += S)
+      pack_square<T>(rows + j * stride + l, stride, high, panel + l * W + j, W);
   for (long j = 0; j < W; ++j)
     for (long l = j < whole_rows ? whole_depth : 0; l < depth; ++l)
       panel[l * W + j] = j < count ? static_cast<T>(rows[j * stride + l]) : T(0);
