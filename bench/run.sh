@@ -22,6 +22,7 @@ while (($#)); do
     --peer)
       (($# > 1)) || { usage >&2; exit 2; }
       peer=$(cd "$here" && realpath "$2")
+      command=${command/"$2"/$(basename "$2")}
       shift
       ;;
     -h | --help) usage; exit 0 ;;

@@ -91,7 +91,7 @@ struct AmxPacking {
   /// Rows and columns of a register of 4-byte elements change places.
   static void transpose(void* registers) {
     auto* const elements = static_cast<float*>(registers);
-    pack_square<float>(elements, lines, elements, lines);
+    pack_square<float>(elements, lines, packet_size<float>, elements, lines);
   }
 
   static constexpr long ahead = 4;  // registers: so early are elements asked for that will be packed

@@ -46,18 +46,6 @@ void for_each_logit_chunk(const Operand<T>& x, const Operand<T>& head, const Ope
   }
 }
 
-/// Turns a row of logits into exp(logit - highest) and returns {highest, sum of the row}.
-template <class T>
-std::array<T, 2> exponentials(T* row, long n) {
-  const T highest = math::max(row, n);
-  const auto most = Eigen::internal::pset1<Packet<T>>(highest);
-  long j = 0;
-  for (; j + packet_size<T> <= n; j += packet_size<T>)
-    Eigen::internal::pstoreu(row + j, exp_packet<T>(Eigen::internal::psub(load_packet<T>(row + j), most)));
-  for (; j < n; ++j) row[j] = math::exp(row[j] - highest);
-  return {highest, math::sum(row, n)};
-}
-
 }  // namespace detail
 
 /// Results: loss, dloss/dx, dloss/dW, dloss/dscale.
@@ -113,7 +101,7 @@ struct HeadCrossEntropy {
   template <class T>
   static double one_row(T* row, long n, std::int32_t target, T scale, bool slopes) {
     const T wanted = row[target];
-    const auto [highest, total] = detail::exponentials(row, n);
+    const auto [highest, total] = detail::exponentials(row, n, row);
     if (slopes) {
       const T factor = scale / total;
       for (long j = 0; j < n; ++j) row[j] *= factor;
@@ -144,7 +132,7 @@ struct HeadScores {
           if (correct.data != nullptr)
             *correct.row(row[i]) = std::max_element(scores, scores + head.rows) - scores == target ? T(1) : T(0);
           const T wanted = scores[target];
-          const auto [highest, total] = detail::exponentials(scores, head.rows);
+          const auto [highest, total] = detail::exponentials(scores, head.rows, scores);
           if (losses.data != nullptr) *losses.row(row[i]) = std::log(total) + highest - wanted;
         }
       });

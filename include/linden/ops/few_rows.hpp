@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <linden/core/parallel.hpp>
 #include <linden/ops/packet.hpp>
+#include <type_traits>
+#include <utility>
 
 namespace linden::detail {
 
@@ -23,15 +25,22 @@ void dot_rows(long k, const T* a, long stride_a, const E* b, long stride_b, long
     for (int q = 0; q < Q; ++q) sum[i][q] = Eigen::internal::pset1<Packet<T>>(T(0));
   long l = 0;
   for (; l + packet_size<T> <= k; l += packet_size<T>) {
-    Packet<T> x[Q];
     const long early = l + ahead < k ? l + ahead : l + ahead - k + Q * stride_b;
-    for (int q = 0; q < Q; ++q) {
-      x[q] = load_packet<T>(rows[q] + l);
-      __builtin_prefetch(rows[q] + early, 0, 2);
-    }
-    for (int i = 0; i < M; ++i) {
-      const Packet<T> y = load_packet<T>(a + i * stride_a + l);
-      for (int q = 0; q < Q; ++q) sum[i][q] = Eigen::internal::pmadd(y, x[q], sum[i][q]);
+    for (int q = 0; q < Q; ++q) __builtin_prefetch(rows[q] + early, 0, 2);
+    if constexpr (M < Q) {  // the fewer stay in registers
+      Packet<T> y[M];
+      for (int i = 0; i < M; ++i) y[i] = load_packet<T>(a + i * stride_a + l), keep_in_register(y[i]);
+      for (int q = 0; q < Q; ++q) {
+        const Packet<T> x = load_packet<T>(rows[q] + l);
+        for (int i = 0; i < M; ++i) sum[i][q] = Eigen::internal::pmadd(y[i], x, sum[i][q]);
+      }
+    } else {
+      Packet<T> x[Q];
+      for (int q = 0; q < Q; ++q) x[q] = load_packet<T>(rows[q] + l), keep_in_register(x[q]);
+      for (int i = 0; i < M; ++i) {
+        const Packet<T> y = load_packet<T>(a + i * stride_a + l);
+        for (int q = 0; q < Q; ++q) sum[i][q] = Eigen::internal::pmadd(y, x[q], sum[i][q]);
+      }
     }
   }
   for (int i = 0; i < M; ++i)
@@ -63,17 +72,21 @@ void add_rows(long k, const T* a, long stride_a, const E* b, long stride_b, T* c
     for (int q = 0; q < 2; ++q) Eigen::internal::pstoreu(c + i * stride_c + q * P, sum[i][q]);
 }
 
-/// Calls body.operator()<rows>(first row) for blocks of 9, 8, 4, 2 and 1 rows that cover m. Nine: the ranks 1, 2, 4 ...
-/// 256.
-template <class Body>
+/// Calls body.operator()<rows>(first row) for blocks of at most `Most` rows that cover m. Nine: the ranks 1, 2, 4 ... 256.
+template <int Most, class Body>
 void for_row_blocks(long m, Body&& body) {
   long i = 0;
-  for (; i + 9 <= m; i += 9) body.template operator()<9>(i);
-  if (i + 8 <= m) body.template operator()<8>(i), i += 8;
-  if (i + 4 <= m) body.template operator()<4>(i), i += 4;
-  if (i + 2 <= m) body.template operator()<2>(i), i += 2;
-  if (i < m) body.template operator()<1>(i);
+  const auto blocks_of = [&]<int M>(std::integral_constant<int, M>) {
+    if constexpr (M <= Most)
+      for (; i + M <= m; i += M) body.template operator()<M>(i);
+  };
+  const auto all = [&]<int... M>(std::integer_sequence<int, M...>) { (blocks_of(std::integral_constant<int, M>{}), ...); };
+  if constexpr (Most == 9)
+    all(std::integer_sequence<int, 9, 8, 4, 2, 1>{});
+  else
+    all(std::integer_sequence<int, 6, 3, 2, 1>{});
 }
+inline constexpr bool many_sums = sum_registers >= 24;
 
 /// C = or += A B^T, B [n, k]. A unit of rows of B stays in the cache while every block of rows of A meets it.
 template <class T, class E>
@@ -82,7 +95,7 @@ void few_rows_transposed(long m, long n, long k, const T* a, long stride_a, cons
   constexpr long unit = 12;  // a multiple of every Q
   parallel_for((n + unit - 1) / unit, unit * m * k, [&](long first, long last) {
     for (long begin = first * unit; begin < std::min(last * unit, n); begin += unit)
-      for_row_blocks(m, [&]<int M>(long i) {
+      for_row_blocks<many_sums ? 9 : 3>(m, [&]<int M>(long i) {
         constexpr int Q = std::clamp(sum_registers / M, 1, 4);
         for (long j = begin; j < std::min(begin + unit, n); j += Q)
           dot_rows<M, Q, T>(k, a + i * stride_a, stride_a, b + j * stride_b, stride_b, n - j, c + i * stride_c + j,
@@ -109,7 +122,7 @@ void few_rows_plain(long m, long n, long k, const T* a, long stride_a, const E* 
     const long end = std::min(last * panel, n), whole = end / width * width;
     for (long done = 0; done < k; done += streams)
       for (long j = first * panel; j < whole; j += width)
-        for_row_blocks(m, [&]<int M>(long i) {
+        for_row_blocks<many_sums ? 9 : 6>(m, [&]<int M>(long i) {
           add_rows<M, T>(std::min(streams, k - done), a + i * stride_a + done, stride_a, b + done * stride_b + j,
                          stride_b, c + i * stride_c + j, stride_c, accumulate || done > 0);
         });

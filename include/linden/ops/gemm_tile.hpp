@@ -82,14 +82,6 @@ template <class T>
   for (long j = 0; j < count; ++j) to[j] = accumulate ? to[j] + elements[j] : elements[j];
 }
 
-/// Of 16 registers GCC saves some by reading an operand from memory once for each use, which takes longer.
-template <class Register>
-[[gnu::always_inline]] inline void keep_in_register([[maybe_unused]] Register& value) {
-#if defined(__AVX__) && !defined(__AVX512F__)
-  asm("" : "+x"(value));
-#endif
-}
-
 /// sum = A B in registers: A by a(row, l), B [depth, P packets] in rows `width` apart.
 template <int R, int P, class T, class Left>
 [[gnu::always_inline]] inline void sum_tile(long depth, const Left& a, const T* b, long width, Packet<T> (&sum)[R][P]) {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <linden/core/scratch.hpp>
+#include <linden/ops/packet.hpp>
 #include <linden/ops/reduce.hpp>
 
 namespace linden {
@@ -15,6 +16,18 @@ namespace detail {
 template <class T>
 T inverse_rms(const T* x, long n, double epsilon) {
   return T(1) / std::sqrt(math::dot(x, x, n) / static_cast<T>(n) + static_cast<T>(epsilon));
+}
+
+/// out = exp(x - highest), n > 0 elements, out may be x; returns {highest, sum of out}.
+template <class T>
+std::array<T, 2> exponentials(const T* x, long n, T* out) {
+  const T highest = math::max(x, n);
+  const auto most = Eigen::internal::pset1<Packet<T>>(highest);
+  long j = 0;
+  for (; j + packet_size<T> <= n; j += packet_size<T>)
+    Eigen::internal::pstoreu(out + j, exp_packet<T>(Eigen::internal::psub(load_packet<T>(x + j), most)));
+  for (; j < n; ++j) out[j] = math::exp(x[j] - highest);
+  return {highest, math::sum(out, n)};
 }
 }  // namespace detail
 
@@ -101,12 +114,8 @@ struct Softmax {
     if (x.columns == 0) return;
     parallel_for(x.rows, 16 * x.columns, [&](long first, long last) {
       for (long i = first; i < last; ++i) {
-        const T* in = x.row(i);
         T* out = y.row(i);
-        const T highest = math::max(in, x.columns);
-        LINDEN_INDEPENDENT
-        for (long j = 0; j < x.columns; ++j) out[j] = math::exp(in[j] - highest);
-        const T total = math::sum(out, x.columns);
+        const T total = detail::exponentials(x.row(i), x.columns, out)[1];
         for (long j = 0; j < x.columns; ++j) out[j] /= total;
       }
     });

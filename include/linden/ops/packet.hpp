@@ -37,10 +37,23 @@ template <class T>
     return _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16));
 #endif
+#ifdef __AVX2__
+  if constexpr (packet_size<T> == 8 && sizeof(T) == 4)
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))), 16));
+#endif
   Lanes<std::uint16_t, T> halves;
   std::memcpy(&halves, from, sizeof(halves));
   const auto floats = std::bit_cast<Lanes<float, T>>(__builtin_convertvector(halves, Lanes<std::uint32_t, T>) << 16);
   return std::bit_cast<Packet<T>>(__builtin_convertvector(floats, Lanes<T, T>));
+}
+
+/// Of 16 registers GCC saves some by reading an operand from memory once for each use, which takes longer.
+template <class Register>
+[[gnu::always_inline]] inline void keep_in_register([[maybe_unused]] Register& value) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  asm("" : "+x"(value));
+#endif
 }
 
 /// e^x of every lane, as near as math::exp.
