@@ -15,7 +15,7 @@ double units(float x) { return linden::test::units_in_the_last_place(math::exp(x
 
 BOOST_AUTO_TEST_CASE(exp_is_within_two_units_in_the_last_place) {
   double worst = 0;
-  for (float x = -87; x <= 88; x += 0.000731F) worst = std::max(worst, units(x));
+  for (float x = -86.9F; x <= 88; x += 0.000731F) worst = std::max(worst, units(x));
   for (float x = -1e-3F; x <= 1e-3F; x += 1.7e-7F) worst = std::max(worst, units(x));
   BOOST_TEST(worst < 2);
   BOOST_TEST(worst > 0.5);  // it is an approximation: a worst case below would mean that nothing was measured

@@ -70,7 +70,7 @@ template <class T>
       return _mm512_maskz_scalef_ps(counts, std::bit_cast<Packet<T>>(parts.fraction), std::bit_cast<Packet<T>>(parts.power));
     }
 #endif
-    x = pmax(x, pset1<Packet<T>>(-100.0F));
+    x = pmax(x, pset1<Packet<T>>(-89.0F));
     return std::bit_cast<Packet<T>>(math::exp_bounded<Lanes<std::int32_t, float>>(std::bit_cast<Floats>(x)));
   } else {
     alignas(64) T lanes[packet_size<T>];
