@@ -36,8 +36,8 @@ template <class I, class F>
 [[gnu::always_inline]] constexpr F exp_bounded(F x) {
   const ExpParts<F> parts = exp_parts(x);
   // power + 126, an integer in the low bits; 0 becomes 0.0, not 2^-127. One more factor of 2: 2^128 does not exist.
-  const I raised = std::bit_cast<I>(parts.power + 12582912.0F) - (0x4B400000 - 126), zero = I{};
-  return (parts.fraction + parts.fraction) * std::bit_cast<F>((raised > zero ? raised : zero) << 23);
+  const I raised = std::bit_cast<I>(parts.power + 12582912.0F) - (0x4B400000 - 126);
+  return (parts.fraction + parts.fraction) * std::bit_cast<F>((raised & ~(raised >> 31)) << 23);
 }
 
 /// e^x without a branch or a library call. Compares integers only: without masked instructions (AVX-512) GCC turns no loop
