@@ -44,7 +44,7 @@ struct LoopNode {
   static constexpr bool inlined = N == Root || Code::plan.locations[N].place == Place::inlined;
   static constexpr bool constant = linden::detail::is_constant_node(Code::program.graph.nodes[N]);
   static constexpr float number = static_cast<float>(Code::program.graph.nodes[N].attributes[0]);
-  static constexpr int read = inlined ? -1 : linden::detail::loop_read_number<Code, Root, N>();
+  static constexpr int read = inlined ? -1 : linden::detail::loop_reads<Code, Root>().number(N);
   static constexpr int arity = Code::program.graph.nodes[N].op->arity;
   static constexpr int first = Code::program.graph.nodes[N].inputs[0], second = Code::program.graph.nodes[N].inputs[1];
 };

@@ -137,6 +137,19 @@ BOOST_AUTO_TEST_CASE(accumulating_some_results_and_not_others) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(accumulating_one_of_the_results_of_a_loop) {
+  const auto x = random_tensor<Shape<tokens, 3>>(1, 2), y = random_tensor<Shape<tokens, 3>>(2, 2);
+  Tensor<double, Shape<tokens, 3>> sum(2), difference(2);
+  Workspace<double> workspace;
+  using F = decltype([](X a, X b) { return std::tuple(a + b, a - b); });
+  for (int round = 0; round < 3; ++round)
+    evaluate_into<F>(workspace, std::tuple(Accumulate{sum.view()}, difference.view()), x, y);
+  for (long i = 0; i < 6; ++i) {
+    BOOST_TEST(std::abs(sum[i] - 3 * (x[i] + y[i])) < 1e-14);
+    BOOST_TEST(difference[i] == x[i] - y[i]);
+  }
+}
+
 // ---- a user's own operations ----------------------------------------------------------------------------------------
 
 namespace {

@@ -156,6 +156,24 @@ BOOST_AUTO_TEST_CASE(values_read_again_later) {
       });
 }
 
+BOOST_AUTO_TEST_CASE(roots_of_one_loop) {
+  check_plans(
+      [](X x, W w) {
+        const auto a = x * w, b = exp(a), c = hadamard(b, a), d = tanh(c) + b;
+        return std::tuple(b * w, c * w, d * w, a - d);  // each root reads those before it; a is written over by one of them
+      },
+      [](X x, X y) {  // nothing in common but the shape
+        return std::tuple(exp(x), tanh(y), x + y);
+      },
+      [](X x, X y, X z) {  // more rows than one loop takes
+        const auto a = exp(x), b = a + y, c = hadamard(b, z), d = c - a, e = tanh(d), f = e + b, g = f - c, h = hadamard(g, d);
+        return std::tuple(a, b, c, d, e, f, g, h, h + a);
+      },
+      [](X x, Row r, Expr<Shape<tokens, 1>> s) {
+        return std::tuple(hadamard(x, s), hadamard(x, r) + s, exp(s), exp(s) + s, hadamard(r, r));
+      });
+}
+
 BOOST_AUTO_TEST_CASE(results_that_are_read_repeated_or_inputs) {
   check_plans(
       [](X x, W w) {

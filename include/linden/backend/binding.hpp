@@ -166,29 +166,33 @@ void find_operands(const Program& p, const Plan& plan, const Pools& saved_pools,
 }
 
 /// A Code names a program and a plan: `static constexpr const Program& program; static constexpr const Plan& plan;`.
-template <class Code, int Root>
-constexpr auto loop_reads() {
-  struct Reads {
-    std::array<int, 64> nodes{};
-    int count = 0;
-  } reads;
-  if (Code::program.graph[Root].op->arity > 0)
-    for_each_read(Code::program.graph, Code::plan.locations, Root, [&reads](int node) {
-      for (int k = 0; k < reads.count; ++k)
-        if (reads.nodes[static_cast<std::size_t>(k)] == node) return;
-      if (reads.count == 64) throw "linden: an elementwise chain may read at most 64 tensors";
-      reads.nodes[static_cast<std::size_t>(reads.count++)] = node;
-    });
-  return reads;
-}
+/// What an elementwise loop reads from memory: nodes, each once.
+struct LoopReads {
+  std::array<int, 64> nodes{};
+  int count = 0;
 
-/// Which of the reads of Root node N is.
-template <class Code, int Root, int N>
-constexpr int loop_read_number() {
-  constexpr auto reads = loop_reads<Code, Root>();
-  for (int k = 0; k < reads.count; ++k)
-    if (reads.nodes[static_cast<std::size_t>(k)] == N) return k;
-  return -1;
+  /// Which of them a node is; -1: none.
+  [[nodiscard]] constexpr int number(int node) const {
+    for (int k = 0; k < count; ++k)
+      if (nodes[static_cast<std::size_t>(k)] == node) return k;
+    return -1;
+  }
+};
+
+/// What a loop that computes these roots, in this order, reads besides the roots themselves.
+template <class Code, int... Roots>
+constexpr LoopReads loop_reads() {
+  LoopReads reads;
+  const auto add = [&reads](int node) {
+    if (((node == Roots) || ...) || reads.number(node) >= 0) return;
+    if (reads.count == 64) throw "linden: an elementwise chain may read at most 64 tensors";
+    reads.nodes[static_cast<std::size_t>(reads.count++)] = node;
+  };
+  const auto add_all = [&add](int root) {
+    if (Code::program.graph[root].op->arity > 0) for_each_read(Code::program.graph, Code::plan.locations, root, add);
+  };
+  (add_all(Roots), ...);
+  return reads;
 }
 
 /// The operation of node N.

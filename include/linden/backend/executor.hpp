@@ -31,71 +31,126 @@ struct RowRead {
   T first;
 };
 
-/// Element `column` of node N, computed through everything that was inlined into it.
-template <class Code, int Root, int N, class T, std::size_t Count>
-[[gnu::always_inline]] inline T loop_element(const std::array<RowRead<T>, Count>& reads, long column) {
-  constexpr const Node& n = Code::program.graph[N];
-  constexpr bool inlined = N == Root || Code::plan.locations[static_cast<std::size_t>(N)].place == Place::inlined;
-  if constexpr (!inlined) {
-    constexpr auto k = static_cast<std::size_t>(loop_read_number<Code, Root, N>());
-    if constexpr (n.columns == 1 && Code::program.graph[Root].columns != 1)
-      return reads[k].first;
-    else
-      return reads[k].row[column];
-  } else if constexpr (is_constant_node(n)) {
-    return static_cast<T>(n.attributes[0]);
-  } else if constexpr (n.op->arity == 1) {
-    return OperationAt<Code, N>::element(loop_element<Code, Root, n.inputs[0]>(reads, column));
-  } else {
-    return OperationAt<Code, N>::element(loop_element<Code, Root, n.inputs[0]>(reads, column),
-                                    loop_element<Code, Root, n.inputs[1]>(reads, column));
-  }
-}
+/// One element of every root of a loop, computed one after the other through everything that was inlined into them. A root
+/// reads those before it here: what they share (an e^x, say) is computed once.
+template <class Code, class T, int... Roots>
+struct LoopElement {
+  static constexpr LoopReads reads = loop_reads<Code, Roots...>();
+  using Reads = std::array<RowRead<T>, static_cast<std::size_t>(reads.count)>;
 
-/// One row of one root.
-template <class Code, int Root, class T>
-void loop_row(const Operands<T>& operands, long row) {
-  static constexpr auto reads = loop_reads<Code, Root>();
-  constexpr auto count = static_cast<std::size_t>(reads.count);
-  std::array<RowRead<T>, count> in;
-  for (std::size_t k = 0; k < count; ++k) {
-    const Operand<T>& operand = operands[static_cast<std::size_t>(reads.nodes[k])];
+  const Reads& in;
+  long column;
+  std::array<T, sizeof...(Roots)> values{};
+
+  template <int Root>
+  static constexpr std::size_t place = [] {
+    std::size_t k = 0;
+    (void)((Root == Roots || (++k, false)) || ...);
+    return k;
+  }();
+
+  template <int Root>
+  [[gnu::always_inline]] void compute() {
+    values[place<Root>] = apply<Root, Root>();
+  }
+  template <int Root, int N>
+  [[gnu::always_inline]] T node() const {
+    if constexpr (Code::plan.locations[static_cast<std::size_t>(N)].place == Place::inlined) {
+      return apply<Root, N>();
+    } else if constexpr (((N == Roots) || ...)) {
+      return values[place<N>];
+    } else {
+      const RowRead<T>& read = in[static_cast<std::size_t>(reads.number(N))];
+      return Code::program.graph[N].columns == 1 && Code::program.graph[Root].columns != 1 ? read.first : read.row[column];
+    }
+  }
+  template <int Root, int N>
+  [[gnu::always_inline]] T apply() const {
+    constexpr const Node& n = Code::program.graph[N];
+    if constexpr (is_constant_node(n))
+      return static_cast<T>(n.attributes[0]);
+    else if constexpr (n.op->arity == 1)
+      return OperationAt<Code, N>::element(node<Root, n.inputs[0]>());
+    else
+      return OperationAt<Code, N>::element(node<Root, n.inputs[0]>(), node<Root, n.inputs[1]>());
+  }
+};
+
+/// One row of several roots. Adds: some of them are added to what is there.
+template <bool Adds, class Code, int... Roots, class T>
+void loop_row(const Operands<T>& operands, long row, std::integer_sequence<int, Roots...>) {
+  using Element = LoopElement<Code, T, Roots...>;
+  typename Element::Reads in;
+  for (std::size_t k = 0; k < in.size(); ++k) {
+    const Operand<T>& operand = operands[static_cast<std::size_t>(Element::reads.nodes[k])];
     in[k].row = operand.data + (operand.rows == 1 ? 0 : row * operand.stride);
     in[k].first = *in[k].row;
   }
-  const Operand<T>& out = operands[static_cast<std::size_t>(Root)];
-  T* const to = out.row(row);
-  const long columns = out.columns;
-  if constexpr (Code::plan.locations[static_cast<std::size_t>(Root)].place == Place::result)  // others are never added to
-    if (out.accumulate) {
-      LINDEN_INDEPENDENT
-      for (long j = 0; j < columns; ++j) to[j] += loop_element<Code, Root, Root>(in, j);
-      return;
-    }
+  const std::array out{&operands[static_cast<std::size_t>(Roots)]...};
+  const std::array to{operands[static_cast<std::size_t>(Roots)].row(row)...};
+  const long columns = out[0]->columns;
   LINDEN_INDEPENDENT
-  for (long j = 0; j < columns; ++j) to[j] = loop_element<Code, Root, Root>(in, j);
+  for (long j = 0; j < columns; ++j) {
+    Element element{in, j};
+    (element.template compute<Roots>(), ...);
+    for (std::size_t k = 0; k < to.size(); ++k)
+      to[k][j] = Adds && out[k]->accumulate ? to[k][j] + element.values[k] : element.values[k];
+  }
+}
+
+/// Where a loop that starts with the plan's root number `first` ends: it takes in the next root while that reads what is at hand,
+/// as long as the rows in use have room beside each other in a first-level cache of eight ways.
+template <class Code>
+constexpr int loop_end(int first, int last) {
+  NodeSet used{};
+  int rows = 0;
+  for (int r = first; r < last; ++r) {
+    const int root = Code::plan.roots[static_cast<std::size_t>(r)];
+    bool shares = r == first;
+    for_each_read(Code::program.graph, Code::plan.locations, root, [&](int node) {
+      bool& known = used[static_cast<std::size_t>(node)];
+      shares = shares || known;
+      rows += known ? 0 : 1;
+      known = true;
+    });
+    used[static_cast<std::size_t>(root)] = true;
+    if (r > first && (!shares || ++rows > 8)) return r;
+  }
+  return last;
+}
+
+/// One row of the plan's roots number First to Last.
+template <class Code, int First, int Last, class T>
+void loop_rows(const Operands<T>& operands, long row) {
+  constexpr int end = loop_end<Code>(First, Last);
+  [&]<int... R>(std::integer_sequence<int, R...>) {
+    constexpr std::integer_sequence<int, Code::plan.roots[static_cast<std::size_t>(First + R)]...> roots;
+    constexpr auto is_result = [](int root) { return Code::plan.locations[static_cast<std::size_t>(root)].place == Place::result; };
+    if constexpr ((is_result(Code::plan.roots[static_cast<std::size_t>(First + R)]) || ...))  // others are never added to
+      if ((operands[static_cast<std::size_t>(Code::plan.roots[static_cast<std::size_t>(First + R)])].accumulate || ...))
+        return loop_row<true, Code>(operands, row, roots);
+    loop_row<false, Code>(operands, row, roots);
+  }(std::make_integer_sequence<int, end - First>{});
+  if constexpr (end < Last) loop_rows<Code, end, Last>(operands, row);
+}
+
+template <class T>
+void refuse_stored_reads(const Graph& graph, const Plan& plan, const Step& step, const Operands<T>& operands) {
+  for (int r = step.first; r < step.first + step.count; ++r)
+    for_each_read(graph, plan.locations, plan.roots[static_cast<std::size_t>(r)], [&](int node) {
+      refuse_stored(operands[static_cast<std::size_t>(node)], graph[node], "an elementwise loop");
+    });
 }
 
 /// All roots of a loop step, row by row.
 template <class Code, int S, class T>
 void run_loop(const Operands<T>& operands) {
   static constexpr const Step& step = Code::plan.steps[static_cast<std::size_t>(S)];
-  [&]<int... R>(std::integer_sequence<int, R...>) {
-    const auto check = [&](const auto& reads) {
-      for (int k = 0; k < reads.count; ++k) {
-        const int node = reads.nodes[static_cast<std::size_t>(k)];
-        refuse_stored(operands[static_cast<std::size_t>(node)], Code::program.graph[node], "an elementwise loop");
-      }
-    };
-    (check(loop_reads<Code, Code::plan.roots[static_cast<std::size_t>(step.first + R)]>()), ...);
-  }(std::make_integer_sequence<int, step.count>{});
+  refuse_stored_reads(Code::program.graph, Code::plan, step, operands);
   const Operand<T>& shape = operands[static_cast<std::size_t>(step.node)];
   if (shape.columns == 0) return;
   parallel_for(shape.rows, 4 * step.count * shape.columns, [&](long first, long last) {
-    [&]<int... R>(std::integer_sequence<int, R...>) {
-      for (long row = first; row < last; ++row)
-        (loop_row<Code, Code::plan.roots[static_cast<std::size_t>(step.first + R)]>(operands, row), ...);
-    }(std::make_integer_sequence<int, step.count>{});
+    for (long row = first; row < last; ++row) loop_rows<Code, step.first, step.first + step.count>(operands, row);
   });
 }
 
