@@ -86,6 +86,7 @@ void check_all_forms(double tolerance, bool half = false) {
         BOOST_TEST(error(100, 300, 530) < 5 * tolerance);  // two stretches of k, by rows; sums of more
         BOOST_TEST(error(20, 530, 1100) < 5 * tolerance);  // three, by columns
         BOOST_TEST(error(300, 800, 520) < 5 * tolerance);  // rows in two blocks, panels packed in groups
+        BOOST_TEST(error(1040, 20, 40) < tolerance);       // many rows of few columns, whose transpose fills wide tiles
         BOOST_TEST(error(40, 1060, 90) < tolerance);       // wide tiles for any number of registers, narrower ones at the end
       }
 }

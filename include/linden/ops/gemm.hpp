@@ -214,15 +214,17 @@ void gemm(long m, long n, long k, Factor<T> a, Factor<T> b, T* c, long stride_c,
   if (m < detail::few_rows && !a.transposed) return detail::gemm_few_rows(m, n, k, a, b, c, stride_c, accumulate);
   constexpr long narrow = 2 * detail::packet_size<T>, wide = detail::widest_tile * detail::packet_size<T>;
   long step_c = 1;
-  if (a.transposed && !b.transposed && b.half == nullptr && m < n && m <= narrow) {
-    // C^T = B^T A^T: its wide factor is read where it lies.
+  const bool few_rows_of_c = m < n && m <= narrow;
+  const bool few_columns_of_c = !detail::wide_tiles_for_any_width && m >= 1024 && n > narrow && n <= 2 * wide;
+  if (a.transposed && !b.transposed && b.half == nullptr && (few_rows_of_c || few_columns_of_c)) {
+    // C^T = B^T A^T: its wide factor is read where it lies, or fills wide tiles.
     std::swap(m, n);
     std::swap(a.data, b.data);
     std::swap(a.stride, b.stride);
     std::swap(stride_c, step_c);
   }
   const bool in_narrow_tiles = n <= narrow || (!detail::wide_tiles_for_any_width && n % wide != 0 && n < 1024);
-  if (const long rest = n % wide; !in_narrow_tiles && n > wide && rest > 0 && rest <= narrow) {
+  if (const long rest = n % wide; !in_narrow_tiles && step_c == 1 && n > wide && rest > 0 && rest <= narrow) {
     // The last columns would fill a part of their tiles only: narrower tiles have them.
     gemm<T>(m, n - rest, k, a, b, c, stride_c, accumulate);
     return gemm<T>(m, rest, k, a, b.from(0, n - rest), c + (n - rest), stride_c, accumulate);
