@@ -4,6 +4,8 @@
 // Writes a PEFT directory, metrics.jsonl (one line a step) and run.json (settings, totals). `evaluate` then measures
 // every rank. Lists make a sweep, --lr 5e-5,8e-5 --seed 42,666: one run after the other, into DIR/lr5e-05-seed42 and so
 // on. The same command again skips what is finished and does the rest; `report --sweep DIR` compares the runs.
+// A step whose loss or gradient is not finite changes nothing; metrics.jsonl names its rows. After --bad-steps of them a run ends
+// unfinished, and the program, after the other runs of its sweep, with status 3.
 #include <linden/data/dataset.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <linden/train/sample_order.hpp>
@@ -30,6 +32,7 @@ struct Arguments {
   std::vector<long> seeds{42};
   int rank = 16;
   long limit = all_rows;
+  std::size_t bad_steps = 3;
   FineTuneOptions options;
 };
 
@@ -57,6 +60,9 @@ void declare(CLI::App& app, Arguments& a) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--steps", a.options.steps, "optimiser steps, instead of epochs");
+  app.add_option("--bad-steps", a.bad_steps, "end a run after so many steps whose loss or gradient was not finite")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app.add_option("--limit", a.limit, "use the first ROWS rows only")->type_name("ROWS")->check(CLI::PositiveNumber);
   app.add_option("--batch", a.options.batch, "sequences in a micro-batch")
       ->capture_default_str()
@@ -145,8 +151,22 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
   return planned;
 }
 
-/// Trains one adapter into its folder; `title` begins the progress line.
-void train(const Arguments& a, const PlannedRun& planned, examples::Engine& engine, std::span<const Sample> samples,
+/// The line of metrics.jsonl for a step; one that was not applied names its rows of the data, which count from 1.
+nlohmann::json metrics_of(const StepReport& step, std::span<const std::size_t> samples) {
+  nlohmann::json line{{"step", step.step},
+                      {"loss", step.loss},
+                      {"grad_norm", step.gradient_norm},
+                      {"lr", step.learning_rate},
+                      {"tokens", step.tokens},
+                      {"seconds", step.seconds}};
+  if (step.applied) return line;
+  line["applied"] = false;
+  for (const std::size_t sample : samples) line["rows"].push_back(sample + 1);
+  return line;
+}
+
+/// Trains one adapter into its folder; `title` begins the progress line. \return false: too many steps were not finite.
+bool train(const Arguments& a, const PlannedRun& planned, examples::Engine& engine, std::span<const Sample> samples,
            const std::string& title) {
   const auto training = engine.fine_tune(samples, planned.options);
   const std::filesystem::path& folder = planned.run.folder;
@@ -154,18 +174,20 @@ void train(const Arguments& a, const PlannedRun& planned, examples::Engine& engi
   examples::JsonLines metrics(folder / "metrics.jsonl");
   examples::Progress progress(training->total_steps());
   examples::RunTotals totals;
+  std::size_t bad = 0;
   while (!training->finished()) {
     const StepReport step = training->step();
     totals.steps = step.step;
     totals.tokens += step.tokens;
     totals.seconds += step.seconds;
     totals.final_loss = step.loss;
-    metrics.write({{"step", step.step},
-                   {"loss", step.loss},
-                   {"grad_norm", step.gradient_norm},
-                   {"lr", step.learning_rate},
-                   {"tokens", step.tokens},
-                   {"seconds", step.seconds}});
+    metrics.write(metrics_of(step, training->samples_of_step()));
+    if (!step.applied && ++bad == a.bad_steps) {
+      std::cerr << '\n' << folder.string() << ": ended at step " << step.step << ": the loss or the gradient of " << bad
+                << (bad == 1 ? " step" : " steps") << " was not finite (--bad-steps); metrics.jsonl names their rows of " << a.data
+                << ". Nothing was changed by them; a lower --lr may help, unless the model or these rows hold such numbers.\n";
+      return false;
+    }
     char line[64];
     std::snprintf(line, sizeof line, "loss %.4f  %.0f tokens/s", step.loss,
                   static_cast<double>(totals.tokens) / totals.seconds);
@@ -175,6 +197,7 @@ void train(const Arguments& a, const PlannedRun& planned, examples::Engine& engi
   totals.epochs = static_cast<double>(totals.steps) / static_cast<double>(epoch.steps());
   training->save(folder, a.engine.model.string());
   examples::finish_run(folder, planned.settings, totals);
+  return true;
 }
 
 /// A line a run, from what the folders say.
@@ -192,7 +215,8 @@ void print_runs(const std::vector<PlannedRun>& planned) {
   std::cout << table;
 }
 
-void finetune(const Arguments& a) {
+/// \return the program's exit status.
+int finetune(const Arguments& a) {
   const auto runs = examples::sweep_runs(a.learning_rates, a.seeds, a.output);
   FineTuneOptions options = options_of(a);
   const auto engine = examples::make_engine(a.engine);
@@ -202,16 +226,18 @@ void finetune(const Arguments& a) {
     options.steps = total_steps(options.epochs, EpochPlan(samples.size(), options.batch, options.accumulate).steps());
   const auto planned = plan_runs(a, runs, options, samples);
 
+  int status = 0;
   for (std::size_t i = 0; i < planned.size(); ++i) {
     const PlannedRun& run = planned[i];
     if (run.finished) {
       std::cerr << run.run.folder.string() << ": is finished, skipped\n";
       continue;
     }
-    train(a, run, *engine, samples,
-          runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  "));
+    const std::string title = runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  ");
+    if (!train(a, run, *engine, samples, title)) status = 3;
   }
   if (runs.size() > 1) print_runs(planned);
+  return status;
 }
 }  // namespace
 
@@ -219,5 +245,5 @@ int main(int argc, char** argv) {
   CLI::App app("Fine-tunes a Llama with LoRA, DyLoRA, MatryoshkaLoRA or a rank per sequence.");
   Arguments a;
   declare(app, a);
-  return linden::examples::run_program(argc, argv, app, [&] { finetune(a); });
+  return linden::examples::run_program(argc, argv, app, [&] { return finetune(a); });
 }

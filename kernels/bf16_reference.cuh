@@ -73,10 +73,10 @@ static __global__ void reference_clip(const float* norms, long leaves, double ma
   clip->factor = static_cast<float>(rounded(max_norm / rounded(norm + 1e-6)));
 }
 
-/// AdamW in float, then everything that is stored is rounded. A norm that is not a number reaches the parameters.
+/// AdamW in float, then everything that is stored is rounded. Where the norm is not finite nothing is updated.
 static __global__ void reference_update(AdamWBuffers buffers, long n, const ReferenceClip* clip, AdamWStep<float> step) {
   const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= n) return;
+  if (i >= n || !(clip->norm < __builtin_huge_valf())) return;
   const float grad = clip->factor >= 1 ? buffers.grad[i] : rounded_to_bf16(buffers.grad[i] * clip->factor);
   const float m = step.beta1 * buffers.m[i] + step.new1 * grad, v = step.beta2 * buffers.v[i] + step.new2 * grad * grad;
   const float param = step.decay * buffers.param[i] - step.rate * m / (sqrtf(v) * step.root_correction + step.epsilon);
@@ -130,6 +130,7 @@ class ReferenceTraining<C, T, cuda::OnDevice> {
                  &cuda::reference_update, trained_.buffers(), n, clip_.data(), trained_.next_step(learning_rate, options));
     cuda::ReferenceClip clip{};
     backend_.fetch(clip_.data(), std::span(&clip, 1));
+    if (!std::isfinite(clip.norm)) trained_.forget_step();
     return static_cast<double>(clip.norm);
   }
 

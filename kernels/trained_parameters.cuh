@@ -49,6 +49,7 @@ class TrainedParameters<T, cuda::OnDevice> {
                 backend_.device().queue(cuda::adamw_scratch(n)));
     float norm = 0;
     backend_.fetch(norm_.data(), std::span(&norm, 1));
+    if (!std::isfinite(norm)) forget_step();  // the kernel left everything as it was
     return static_cast<double>(norm);
   }
   /// What a step reads and writes, and its numbers; for arithmetic other than `update`'s.
@@ -61,6 +62,8 @@ class TrainedParameters<T, cuda::OnDevice> {
   [[nodiscard]] AdamWStep<float> next_step(double learning_rate, const AdamWOptions& options) {
     return AdamWStep<float>(++updates_, learning_rate, options);
   }
+  /// Takes back the last of them, which was not made.
+  void forget_step() { --updates_; }
   /// Brings the parameters to where they were given.
   void read() const { backend_.fetch(masters_.data(), parameters_); }
 

@@ -39,6 +39,8 @@ class Training {
   [[nodiscard]] virtual std::size_t total_steps() const = 0;
   [[nodiscard]] virtual bool finished() const = 0;
   virtual StepReport step() = 0;
+  /// Which samples the last step was made of.
+  [[nodiscard]] virtual std::span<const std::size_t> samples_of_step() const = 0;
   /// Writes the adapter as a PEFT directory.
   virtual void save(const std::filesystem::path& directory, const std::string& base_model) = 0;
 };

@@ -27,6 +27,7 @@ class TrainingOf final : public Training {
   [[nodiscard]] std::size_t total_steps() const override { return tuner_.total_steps(); }
   [[nodiscard]] bool finished() const override { return tuner_.finished(); }
   StepReport step() override { return tuner_.step(); }
+  [[nodiscard]] std::span<const std::size_t> samples_of_step() const override { return tuner_.samples_of_step(); }
   void save(const std::filesystem::path& directory, const std::string& base_model) override {
     tuner_.adapter().save(directory, base_model);
   }

@@ -82,6 +82,26 @@ BOOST_FIXTURE_TEST_CASE(a_grid_makes_the_runs_that_each_would_be_alone, Folder, 
   BOOST_TEST((weights() == grid));
 }
 
+BOOST_FIXTURE_TEST_CASE(steps_that_are_not_finite_end_their_run_and_no_other, Folder, *here) {
+  const Ended ended = run({"--lr", "1e30,1e-3", "--steps", "9", "--bad-steps", "2"});
+  BOOST_TEST(ended.status == 3);
+  const auto bad = output / "lr1e+30-seed42";
+  BOOST_TEST(contains(ended.err, bad.string() + ": ended at step "), ended.err);
+  BOOST_TEST(record("lr1e+30-seed42").at("finished") == false);
+  BOOST_TEST(!std::filesystem::exists(bad / "adapter_model.safetensors"));
+  BOOST_TEST(record("lr0.001-seed42").at("finished") == true);
+  std::istringstream metrics(content_of(bad / "metrics.jsonl"));
+  std::size_t not_applied = 0;
+  for (std::string line; std::getline(metrics, line);) {
+    const json step = json::parse(line);
+    BOOST_TEST(step.contains("rows") == step.contains("applied"));
+    if (!step.contains("applied")) continue;
+    ++not_applied;
+    for (const json& row : step.at("rows")) BOOST_TEST((row >= 1 && row <= 3));
+  }
+  BOOST_TEST(not_applied == 2U);
+}
+
 BOOST_FIXTURE_TEST_CASE(what_is_finished_is_skipped_and_the_rest_starts_over, Folder, *here) {
   BOOST_REQUIRE(run({"--lr", "1e-3,2e-3"}).status == 0);
   const auto first = output / "lr0.001-seed42", second = output / "lr0.002-seed42";

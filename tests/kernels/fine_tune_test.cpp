@@ -4,6 +4,7 @@
 #include "../../kernels/fine_tune.cuh"
 #include "kernels/kernel_test.hpp"
 #include "support/counting_samples.hpp"
+#include "support/not_finite.hpp"
 #include "support/small_llama.hpp"
 
 using namespace linden;
@@ -127,6 +128,11 @@ BOOST_AUTO_TEST_CASE(a_step_without_targets_changes_nothing) {
   const Run r = on_device<float>(o, data);
   BOOST_TEST(r.losses[0] == 0.0);
   BOOST_TEST(std::ranges::equal(r.adapter, initial.parameters()));
+}
+
+BOOST_AUTO_TEST_CASE(gradients_that_are_not_finite_change_nothing) {
+  cuda::Device device;
+  expect_no_update_where_not_finite<Small, bfloat16>(cuda::OnDevice(device));
 }
 
 #ifndef __CUDACC__

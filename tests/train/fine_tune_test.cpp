@@ -2,8 +2,11 @@
 #include <linden/train/fine_tune.hpp>
 //
 #include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <limits>
 
 #include "support/counting_samples.hpp"
+#include "support/not_finite.hpp"
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -16,7 +19,7 @@ struct Small {
   static constexpr long hidden = 32, intermediate = 48, layers = 2, heads = 4, kv_heads = 2, head_size = 8;
   static constexpr long vocabulary = 40, positions = 64;
   static constexpr double epsilon = 1e-5, theta = 10000;
-  static constexpr bool tied = true;
+  static constexpr bool tied = false;
   static constexpr RotaryScaling scaling{};
 };
 
@@ -143,6 +146,35 @@ BOOST_AUTO_TEST_CASE(dylora_leaves_what_it_does_not_draw_alone) {
     for (long i = 0; i < 8; ++i)
       for (long j = 0; j < now.B.columns(); ++j) BOOST_TEST((now.B(i, j) == 0.0F) == (i >= 3));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_step_that_is_not_finite_changes_nothing_and_says_so) {
+  auto data = samples(10);
+  data[3].ids[2] = 0;  // which no other sample has
+  auto broken = Llama<Small, float>::random(11, 0.1);
+  broken.weights().embedding(0, 0) = std::numeric_limits<float>::quiet_NaN();
+  for (const Precision precision : {Precision::fp32, Precision::bf16_reference}) {
+    FineTuneOptions options = options_for(AdapterKind::matryoshka);
+    options.precision = precision;
+    options.batch = 1;
+    options.accumulate = 1;
+    options.steps = 10;
+    FineTuner<Small, float> tuner(broken, data, options);
+    while (!tuner.finished()) {
+      const std::vector<float> before(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+      const StepReport report = tuner.step();
+      const std::size_t sample = tuner.samples_of_step()[0];
+      BOOST_TEST(tuner.samples_of_step().size() == 1U);
+      BOOST_TEST(report.applied == (sample != 3));
+      BOOST_TEST(report.applied == std::isfinite(report.loss));
+      BOOST_TEST(std::ranges::equal(before, tuner.adapter().parameters()) == !report.applied);
+    }
+    for (const float parameter : tuner.adapter().parameters()) BOOST_REQUIRE(std::isfinite(parameter));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(gradients_that_are_not_finite_change_nothing) {
+  test::expect_no_update_where_not_finite<Small, float>(Host());
 }
 
 BOOST_AUTO_TEST_CASE(a_step_without_targets_changes_nothing) {

@@ -139,9 +139,10 @@ class ReferenceTraining {
   void end(const RankRows<T>& rows) {
     accumulate_as_reference<C, T>(micro_memory_.span(), micro_, rows, folds_p_, trained_.gradient_span());
   }
-  /// Clips and steps. \return the gradients' norm before.
+  /// Clips and steps, unless the gradients' norm is not finite (there it reaches the parameters). \return it, before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
     const double norm = clip_as_reference(sums_, trained_.gradient_span(), max_norm);
+    if (!std::isfinite(norm)) return norm;
     trained_.step(learning_rate, options, 1);
     round_to_bf16(trained_.parameters());
     for (const std::span<T> moment : trained_.moments()) round_to_bf16(moment);

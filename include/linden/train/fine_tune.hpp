@@ -9,7 +9,9 @@
 /// Source  spec of the reference: arXiv:2605.07850 and Hugging Face Trainer 4.57.
 
 #include <chrono>
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <linden/model/llama_adapter.hpp>
 #include <linden/model/weighting_rows.hpp>
 #include <linden/train/bf16_reference.hpp>
@@ -71,7 +73,13 @@ class FineTuner {
     return adapter_;
   }
 
-  /// One optimiser step. A step without any target changes nothing but counts.
+  /// Which samples the last step was made of.
+  [[nodiscard]] std::span<const std::size_t> samples_of_step() const {
+    return order_.accumulation((done_ - 1) % order_.plan().steps());
+  }
+
+  /// One optimiser step. A step without any target changes nothing but counts; so does one whose loss or gradients are not
+  /// finite, which says so.
   StepReport step() {
     const auto begin = std::chrono::steady_clock::now();
     StepReport report{.step = done_ + 1};
@@ -81,8 +89,10 @@ class FineTuner {
     if (const long targets = targets_of(done_ % per_epoch); targets > 0) {
       trained_.clear_gradients();
       accumulate(done_ % per_epoch, targets, report);
-      report.gradient_norm = update(report.learning_rate);
       report.loss = pass_.loss();
+      report.gradient_norm =
+          std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
+      report.applied = std::isfinite(report.gradient_norm);
     }
     ++done_;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -36,6 +36,7 @@ struct StepReport {
   double loss = 0, gradient_norm = 0, learning_rate = 0;
   std::size_t tokens = 0;
   double seconds = 0;
+  bool applied = true;  ///< false: the loss or the gradients' norm was not finite, and nothing was updated
 };
 
 }  // namespace linden

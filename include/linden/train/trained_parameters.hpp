@@ -32,10 +32,10 @@ class TrainedParameters {
   [[nodiscard]] std::span<T> gradient_span() const { return gradients_.span(); }
   [[nodiscard]] std::array<std::span<T>, 2> moments() const { return {m_.span(), v_.span()}; }
 
-  /// An AdamW step with gradients clipped to max_norm. \return their norm before.
+  /// An AdamW step with gradients clipped to max_norm, unless their norm is not finite. \return their norm before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
     const double norm = gradient_norm(std::span<const T>(gradients_.span()));
-    step(learning_rate, options, clip_factor(norm, max_norm));
+    if (std::isfinite(norm)) step(learning_rate, options, clip_factor(norm, max_norm));
     return norm;
   }
   /// An AdamW step with the gradients times a factor.
