@@ -24,12 +24,8 @@ class TrainedParameters<T, cuda::OnDevice> {
         v_(parameters.size()),
         rounded_(rounds ? parameters.size() : 0),
         norm_(1) {
-    backend_.place(std::span<const float>(parameters), masters_);
+    place_parameters();
     for (const auto* buffer : {&gradients_, &m_, &v_}) backend_.clear(buffer->data(), parameters.size());
-    if constexpr (rounds) {
-      const std::vector<T> rounded(parameters.begin(), parameters.end());
-      backend_.place(std::span<const T>(rounded), rounded_);
-    }
   }
 
   [[nodiscard]] std::span<float> parameters() const { return parameters_; }
@@ -64,11 +60,35 @@ class TrainedParameters<T, cuda::OnDevice> {
   }
   /// Takes back the last of them, which was not made.
   void forget_step() { --updates_; }
+  [[nodiscard]] std::size_t updates() const { return updates_; }
+  [[nodiscard]] std::array<std::vector<float>, 2> moments() const {
+    std::array<std::vector<float>, 2> moments;
+    for (std::size_t k = 0; k < 2; ++k) {
+      moments[k].resize(parameters_.size());
+      backend_.fetch((k == 0 ? m_ : v_).data(), std::span(moments[k]));
+    }
+    return moments;
+  }
+  void restore(const FineTuneState<float>& state) {
+    std::ranges::copy(state.parameters, parameters_.begin());
+    place_parameters();
+    backend_.place(std::span<const float>(state.moment1), m_);
+    backend_.place(std::span<const float>(state.moment2), v_);
+    updates_ = state.updates;
+  }
   /// Brings the parameters to where they were given.
   void read() const { backend_.fetch(masters_.data(), parameters_); }
 
  private:
   static constexpr bool rounds = sizeof(T) < sizeof(float);
+
+  void place_parameters() {
+    backend_.place(std::span<const float>(parameters_), masters_);
+    if constexpr (rounds) {
+      const std::vector<T> rounded(parameters_.begin(), parameters_.end());
+      backend_.place(std::span<const T>(rounded), rounded_);
+    }
+  }
 
   std::span<float> parameters_;
   cuda::OnDevice backend_;

@@ -2,6 +2,7 @@
 #include <linden/train/fine_tune.hpp>
 
 #include "../../kernels/fine_tune.cuh"
+#include "io/temporary_folder.hpp"
 #include "kernels/kernel_test.hpp"
 #include "support/counting_samples.hpp"
 #include "support/not_finite.hpp"
@@ -133,6 +134,23 @@ BOOST_AUTO_TEST_CASE(a_step_without_targets_changes_nothing) {
 BOOST_AUTO_TEST_CASE(gradients_that_are_not_finite_change_nothing) {
   cuda::Device device;
   expect_no_update_where_not_finite<Small, bfloat16>(cuda::OnDevice(device));
+}
+
+BOOST_AUTO_TEST_CASE(a_resumed_run_has_the_bits_of_one_that_never_stopped) {
+  const auto data = samples(7);
+  const TemporaryFolder folder;
+  for (const Precision precision : {Precision::fp32, Precision::bf16_reference}) {
+    FineTuneOptions o = options(AdapterKind::stratified, 6);
+    o.precision = precision;
+    cuda::Device device;
+    const cuda::DeviceLlama<Small, bfloat16> weights(model(), device);
+    DeviceTuner<bfloat16> whole(weights, data, o, cuda::OnDevice(device)), resumed(weights, data, o, cuda::OnDevice(device));
+    for (int i = 0; i < 3; ++i) whole.step();
+    whole.save_state(folder.path() / "state");
+    resumed.resume(folder.path() / "state");
+    const Run a = run(whole), b = run(resumed);
+    BOOST_TEST((a.losses == b.losses && a.norms == b.norms && a.adapter == b.adapter));
+  }
 }
 
 #ifndef __CUDACC__

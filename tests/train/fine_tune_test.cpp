@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "io/temporary_folder.hpp"
 #include "support/counting_samples.hpp"
 #include "support/not_finite.hpp"
 #ifdef _OPENMP
@@ -57,6 +58,13 @@ Run train(const FineTuneOptions& options, std::span<const Sample> data) {
   return run;
 }
 
+/// An adapter's parameters alone, as somebody else's safetensors file.
+void adapter_file(const std::filesystem::path& file, const LlamaAdapter<Small, float>& adapter) {
+  const std::span<const float> values = adapter.parameters();
+  const std::array tensors{stored_tensor<float>("parameters", {values.size()}, values)};
+  write_safetensors(file, tensors);
+}
+
 constexpr std::array kinds{AdapterKind::lora, AdapterKind::dylora, AdapterKind::matryoshka, AdapterKind::stratified};
 }  // namespace
 
@@ -104,6 +112,22 @@ BOOST_AUTO_TEST_CASE(the_learning_rate_falls_linearly_and_tokens_are_counted) {
 
 // The loss of an accumulated step is the mean over the tokens of all its micro-batches, not the mean of their means: how a
 // step is cut into micro-batches changes nothing but rounding.
+BOOST_AUTO_TEST_CASE(samples_come_in_the_order_of_their_epoch) {
+  const auto data = samples(7);
+  FineTuneOptions options = options_for(AdapterKind::lora);
+  options.batch = 3;
+  options.accumulate = 1;
+  options.steps = 6;  // two epochs
+  FineTuner<Small, float> tuner(model(), data, options);
+  std::vector<std::size_t> seen, expected = epoch_order(7, options.seed, 0);
+  while (!tuner.finished()) {
+    tuner.step();
+    seen.insert(seen.end(), tuner.samples_of_step().begin(), tuner.samples_of_step().end());
+  }
+  std::ranges::copy(epoch_order(7, options.seed, 1), std::back_inserter(expected));
+  BOOST_TEST(seen == expected, boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(accumulation_is_a_mean_over_tokens) {
   const auto data = samples(40);
   FineTuneOptions whole = options_for(AdapterKind::matryoshka), cut = whole;
@@ -171,6 +195,86 @@ BOOST_AUTO_TEST_CASE(a_step_that_is_not_finite_changes_nothing_and_says_so) {
     }
     for (const float parameter : tuner.adapter().parameters()) BOOST_REQUIRE(std::isfinite(parameter));
   }
+}
+
+namespace {
+/// A run saved before every step, and gone on from some of those states: each ends in the same bits.
+void expect_exact_resume(const Llama<Small, float>& base, std::span<const Sample> data, const FineTuneOptions& options) {
+  const test::TemporaryFolder folder;
+  const auto state_after = [&](std::size_t steps) { return folder.path() / text("after", steps); };
+  FineTuner<Small, float> whole(base, data, options);
+  std::vector<StepReport> reports;
+  for (; !whole.finished(); reports.push_back(whole.step())) whole.save_state(state_after(whole.steps_done()));
+  whole.save_state(state_after(options.steps));
+  // Within epochs, where one begins, before the first and after the last step.
+  for (const std::size_t stop : {std::size_t(0), std::size_t(3), std::size_t(5), options.steps}) {
+    FineTuner<Small, float> resumed(base, data, options);
+    resumed.resume(state_after(stop));
+    BOOST_TEST(resumed.steps_done() == stop);
+    while (!resumed.finished()) {
+      const StepReport report = resumed.step(), &there = reports[report.step - 1];
+      BOOST_TEST(report.applied == there.applied);
+      if (report.applied) BOOST_TEST((report.loss == there.loss && report.gradient_norm == there.gradient_norm));
+      BOOST_TEST(report.learning_rate == there.learning_rate);
+    }
+    resumed.save_state(folder.path() / "end");
+    BOOST_TEST((test::content_of(folder.path() / "end") == test::content_of(state_after(options.steps))),
+               to_string(options.adapter.kind) << ", stopped after " << stop);
+  }
+}
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_resumed_run_has_the_bits_of_one_that_never_stopped) {
+  for (const AdapterKind kind : kinds) expect_exact_resume(model(), samples(43), options_for(kind));  // epochs of 5 steps, the last short
+  FineTuneOptions options = options_for(AdapterKind::matryoshka);
+  options.precision = Precision::bf16_reference;
+  expect_exact_resume(model(), samples(43), options);
+}
+
+BOOST_AUTO_TEST_CASE(steps_that_changed_nothing_are_resumed_exactly_too) {
+  auto data = samples(5);
+  data[3].ids[2] = 0;  // which no other sample has
+  auto broken = Llama<Small, float>::random(11, 0.1);
+  broken.weights().embedding(0, 0) = std::numeric_limits<float>::quiet_NaN();
+  std::ranges::fill(data[1].labels, Sample::ignored);  // a step without targets draws no rank
+  for (const AdapterKind kind : {AdapterKind::dylora, AdapterKind::stratified}) {
+    FineTuneOptions options = options_for(kind);
+    options.batch = 1;
+    options.accumulate = 1;
+    expect_exact_resume(broken, data, options);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_does_not_fit_is_refused_and_nothing_changes) {
+  const auto data = samples(10);
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "state";
+  FineTuneOptions options = options_for(AdapterKind::dylora);
+  FineTuner<Small, float> saved(model(), data, options);
+  for (int i = 0; i < 3; ++i) saved.step();
+  saved.save_state(file);
+  BOOST_CHECK_THROW(saved.resume(file), UsageError);  // it has steps of its own
+
+  const auto refused = [&](const FineTuneOptions& other, const std::string& message) {
+    FineTuner<Small, float> tuner(model(), data, other), untouched(model(), data, other);
+    BOOST_CHECK_EXCEPTION(tuner.resume(file), DataError, [&](const DataError& e) {
+      BOOST_TEST(std::string(e.what()).find(file.string() + ": " + message) == 0U, e.what());
+      return true;
+    });
+    BOOST_TEST(tuner.steps_done() == 0U);
+    BOOST_TEST(std::ranges::equal(tuner.adapter().parameters(), untouched.adapter().parameters()));
+    BOOST_TEST(tuner.step().loss == untouched.step().loss);
+  };
+  FineTuneOptions wider = options, shorter = options;
+  wider.adapter.full_rank = 16;
+  shorter.steps = 2;
+  refused(wider, "tensor 'parameters': found shape [");
+  refused(shorter, "was saved after 3 steps, expected at most this run's 2");
+  const std::string whole = test::content_of(file);
+  write_atomically(file, std::string_view(whole).substr(0, whole.size() - 1));
+  refused(options, "tensors take");
+  adapter_file(file, saved.adapter());
+  refused(options, "is not the state of a fine-tuning run");
 }
 
 BOOST_AUTO_TEST_CASE(gradients_that_are_not_finite_change_nothing) {

@@ -16,6 +16,7 @@
 #include <linden/model/weighting_rows.hpp>
 #include <linden/train/bf16_reference.hpp>
 #include <linden/train/fine_tune_options.hpp>
+#include <linden/train/fine_tune_state.hpp>
 #include <linden/train/parallel_pass.hpp>
 #include <linden/train/sample_order.hpp>
 #include <linden/train/schedule.hpp>
@@ -83,12 +84,11 @@ class FineTuner {
   StepReport step() {
     const auto begin = std::chrono::steady_clock::now();
     StepReport report{.step = done_ + 1};
-    const std::size_t per_epoch = order_.plan().steps();
-    if (order_.epoch() != done_ / per_epoch || done_ == 0) order_.start_epoch(done_ / per_epoch);
+    const std::size_t step_of_epoch = enter_step();
     report.learning_rate = options_.learning_rate * linear_schedule(done_, total_steps_);
-    if (const long targets = targets_of(done_ % per_epoch); targets > 0) {
+    if (const long targets = targets_of(step_of_epoch); targets > 0) {
       trained_.clear_gradients();
-      accumulate(done_ % per_epoch, targets, report);
+      accumulate(step_of_epoch, targets, report);
       report.loss = pass_.loss();
       report.gradient_norm =
           std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
@@ -97,6 +97,23 @@ class FineTuner {
     ++done_;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;
+  }
+
+  /// Writes what a tuner made alike needs to go on from here.
+  void save_state(const std::filesystem::path& file) {
+    trained_.read();
+    const auto moments = trained_.moments();
+    write_fine_tune_state<Number>(file, done_, trained_.updates(), adapter_.parameters(), moments[0], moments[1]);
+  }
+  /// Goes on where `file` was saved by a tuner with the same model, samples and options: every later step has the bits it would
+  /// have had there. Whether they are the same is the caller's to know; this refuses what does not fit, and is then as it was.
+  void resume(const std::filesystem::path& file) {
+    if (done_ > 0) throw UsageError("linden: FineTuner::resume: this run has made steps of its own");
+    const auto state = read_fine_tune_state<Number>(file, adapter_.parameters().size());
+    if (state.steps > total_steps_)
+      throw DataError(text(file.string(), ": was saved after ", state.steps, " steps, expected at most this run's ", total_steps_));
+    trained_.restore(state);
+    for (; done_ < state.steps; ++done_) skip_draws(enter_step());
   }
 
  private:
@@ -111,6 +128,13 @@ class FineTuner {
   double update(double learning_rate) {
     if (reference_) return reference_->update(learning_rate, options_.adamw, options_.max_gradient_norm);
     return trained_.update(learning_rate, options_.adamw, options_.max_gradient_norm);
+  }
+
+  /// Draws the order of an epoch at its first step. \return the number of the step in the epoch.
+  std::size_t enter_step() {
+    const std::size_t per_epoch = order_.plan().steps();
+    if (order_.epoch() != done_ / per_epoch) order_.start_epoch(done_ / per_epoch);
+    return done_ % per_epoch;
   }
 
   [[nodiscard]] long targets_of(std::size_t step_of_epoch) const {
@@ -131,15 +155,28 @@ class FineTuner {
     }
   }
 
-  void one_micro_batch(double scale) {
-    const AdapterDescription& description = options_.adapter;
-    if (description.kind == AdapterKind::dylora) {
-      rows_.set(dylora_.next());
-    } else if (description.kind == AdapterKind::stratified) {
-      ranks_.resize(batch_.sequences());
+  /// Ranks for the next micro-batch, of so many sequences: one for all (DyLoRA), one for each (stratified), or none.
+  void draw(std::size_t sequences) {
+    ranks_.clear();
+    if (options_.adapter.kind == AdapterKind::dylora) {
+      ranks_.push_back(dylora_.next());
+    } else if (options_.adapter.kind == AdapterKind::stratified) {
+      ranks_.resize(sequences);
       stratified_.next(ranks_);
-      rows_.set(ranks_, batch_.offsets);
     }
+  }
+  /// Draws what a step that was made before had drawn.
+  void skip_draws(std::size_t step_of_epoch) {
+    if (targets_of(step_of_epoch) == 0) return;
+    for (std::size_t m = 0; m < order_.plan().micro_batches(step_of_epoch); ++m) draw(order_.micro_batch(step_of_epoch, m).size());
+  }
+
+  void one_micro_batch(double scale) {
+    draw(batch_.sequences());
+    if (options_.adapter.kind == AdapterKind::dylora)
+      rows_.set(ranks_.front());
+    else if (options_.adapter.kind == AdapterKind::stratified)
+      rows_.set(ranks_, batch_.offsets);
     if (!reference_) return pass_.add(model_, factors_, rows_.rows(), gradients_, batch_, scale);
     const auto with = reference_->begin(rows_.rows());
     pass_.add(model_, with.factors, with.rows, with.gradients, batch_, scale);

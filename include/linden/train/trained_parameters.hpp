@@ -9,6 +9,7 @@
 #include <array>
 #include <linden/backend/host.hpp>
 #include <linden/train/adamw.hpp>
+#include <linden/train/fine_tune_state.hpp>
 #include <span>
 
 namespace linden {
@@ -41,6 +42,15 @@ class TrainedParameters {
   /// An AdamW step with the gradients times a factor.
   void step(double learning_rate, const AdamWOptions& options, double factor) {
     adamw_step<T>(parameters_, gradients_.span(), m_.span(), v_.span(), ++updates_, learning_rate, options, factor);
+  }
+  /// AdamW steps made.
+  [[nodiscard]] std::size_t updates() const { return updates_; }
+  /// Goes on from a state of as many parameters.
+  void restore(const FineTuneState<T>& state) {
+    std::ranges::copy(state.parameters, parameters_.begin());
+    std::ranges::copy(state.moment1, m_.span().begin());
+    std::ranges::copy(state.moment2, v_.span().begin());
+    updates_ = state.updates;
   }
   /// Brings the parameters to where they were given: they are there.
   void read() const {}
