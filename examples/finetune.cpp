@@ -5,7 +5,8 @@
 // every rank. Lists make a sweep, --lr 5e-5,8e-5 --seed 42,666: one run after the other, into DIR/lr5e-05-seed42 and so
 // on. The same command again skips what is finished and does the rest; `report --sweep DIR` compares the runs.
 // A step whose loss or gradient is not finite changes nothing; metrics.jsonl names its rows. After --bad-steps of them a run ends
-// unfinished, and the program, after the other runs of its sweep, with status 3.
+// unfinished, and the program, after the other runs of its sweep, with status 3. SIGINT or SIGTERM: the step is finished, the
+// state saved, status 4; so is the state every --save-every steps, for what cannot be caught. --resume goes on with the same bits.
 #include <linden/data/dataset.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <linden/train/sample_order.hpp>
@@ -15,6 +16,7 @@
 #include "support/json_lines.hpp"
 #include "support/module_options.hpp"
 #include "support/progress.hpp"
+#include "support/run_states.hpp"
 #include "support/runs.hpp"
 #include "support/sweep.hpp"
 #include "support/table.hpp"
@@ -32,7 +34,8 @@ struct Arguments {
   std::vector<long> seeds{42};
   int rank = 16;
   long limit = all_rows;
-  std::size_t bad_steps = 3;
+  std::size_t bad_steps = 3, save_every = 500;
+  bool resume = false;
   FineTuneOptions options;
 };
 
@@ -63,6 +66,9 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--bad-steps", a.bad_steps, "end a run after so many steps whose loss or gradient was not finite")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--save-every", a.save_every, "steps between saved states, which --resume goes on from; 0: only when interrupted")
+      ->capture_default_str();
+  app.add_flag("--resume", a.resume, "go on with unfinished runs from their newest saved state, instead of starting over");
   app.add_option("--limit", a.limit, "use the first ROWS rows only")->type_name("ROWS")->check(CLI::PositiveNumber);
   app.add_option("--batch", a.options.batch, "sequences in a micro-batch")
       ->capture_default_str()
@@ -152,53 +158,116 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
 }
 
 /// The line of metrics.jsonl for a step; one that was not applied names its rows of the data, which count from 1.
-nlohmann::json metrics_of(const StepReport& step, std::span<const std::size_t> samples) {
-  nlohmann::json line{{"step", step.step},
-                      {"loss", step.loss},
-                      {"grad_norm", step.gradient_norm},
-                      {"lr", step.learning_rate},
-                      {"tokens", step.tokens},
-                      {"seconds", step.seconds}};
+nlohmann::ordered_json metrics_of(const StepReport& step, std::span<const std::size_t> samples) {
+  nlohmann::ordered_json line{{"step", step.step},
+                              {"loss", step.loss},
+                              {"grad_norm", step.gradient_norm},
+                              {"lr", step.learning_rate},
+                              {"tokens", step.tokens},
+                              {"seconds", step.seconds}};
   if (step.applied) return line;
   line["applied"] = false;
   for (const std::size_t sample : samples) line["rows"].push_back(sample + 1);
   return line;
 }
 
-/// Trains one adapter into its folder; `title` begins the progress line. \return false: too many steps were not finite.
-bool train(const Arguments& a, const PlannedRun& planned, examples::Engine& engine, std::span<const Sample> samples,
-           const std::string& title) {
-  const auto training = engine.fine_tune(samples, planned.options);
-  const std::filesystem::path& folder = planned.run.folder;
-  examples::begin_run(folder, planned.settings);
-  examples::JsonLines metrics(folder / "metrics.jsonl");
-  examples::Progress progress(training->total_steps());
-  examples::RunTotals totals;
-  std::size_t bad = 0;
-  while (!training->finished()) {
-    const StepReport step = training->step();
-    totals.steps = step.step;
-    totals.tokens += step.tokens;
-    totals.seconds += step.seconds;
-    totals.final_loss = step.loss;
-    metrics.write(metrics_of(step, training->samples_of_step()));
-    if (!step.applied && ++bad == a.bad_steps) {
-      std::cerr << '\n' << folder.string() << ": ended at step " << step.step << ": the loss or the gradient of " << bad
-                << (bad == 1 ? " step" : " steps") << " was not finite (--bad-steps); metrics.jsonl names their rows of " << a.data
-                << ". Nothing was changed by them; a lower --lr may help, unless the model or these rows hold such numbers.\n";
-      return false;
+/// How a run ended.
+enum class RunEnd { finished, not_finite, interrupted };
+
+/// One run, in its folder.
+class RunInFolder {
+ public:
+  /// `title` begins the progress line.
+  RunInFolder(const Arguments& a, const PlannedRun& planned, examples::Engine& engine, std::span<const Sample> samples,
+              std::string title)
+      : a_(a),
+        planned_(planned),
+        folder_(planned.run.folder),
+        title_(std::move(title)),
+        epoch_(samples.size(), planned.options.batch, planned.options.accumulate),
+        lock_(folder_),
+        states_(folder_),
+        training_(engine.fine_tune(samples, planned.options)) {}
+
+  RunEnd train() {
+    const bool goes_on = a_.resume && resume();
+    examples::begin_run(folder_, planned_.settings, !goes_on);
+    examples::JsonLines metrics(folder_ / "metrics.jsonl");
+    examples::Progress progress(training_->total_steps(), {.start = training_->steps_done()});
+    const examples::StopSignals signals;
+    while (!training_->finished()) {
+      const StepReport step = training_->step();
+      const auto line = metrics_of(step, training_->samples_of_step());
+      metrics.write(line);
+      count(line);
+      if (bad_ == a_.bad_steps) return end_after_bad_steps();
+      const bool due = a_.save_every > 0 && step.step % a_.save_every == 0;
+      if ((due || signals.received()) && !training_->finished()) save_state();
+      if (signals.received() && !training_->finished()) return end_interrupted();
+      char words[64];
+      std::snprintf(words, sizeof words, "loss %.4f  %.0f tokens/s", step.loss, static_cast<double>(totals_.tokens) / totals_.seconds);
+      progress.update(step.step, title_ + words);
     }
-    char line[64];
-    std::snprintf(line, sizeof line, "loss %.4f  %.0f tokens/s", step.loss,
-                  static_cast<double>(totals.tokens) / totals.seconds);
-    progress.update(step.step, title + line);
+    totals_.epochs = static_cast<double>(totals_.steps) / static_cast<double>(epoch_.steps());
+    training_->save(folder_, a_.engine.model.string());
+    examples::finish_run(folder_, planned_.settings, totals_);
+    states_.remove_all();
+    return RunEnd::finished;
   }
-  const EpochPlan epoch(samples.size(), planned.options.batch, planned.options.accumulate);
-  totals.epochs = static_cast<double>(totals.steps) / static_cast<double>(epoch.steps());
-  training->save(folder, a.engine.model.string());
-  examples::finish_run(folder, planned.settings, totals);
-  return true;
-}
+
+ private:
+  /// Goes on from the newest state that can be read. \return false: there is none.
+  bool resume() {
+    const auto files = states_.newest_first();
+    for (const auto& file : files) {
+      try {
+        training_->resume(file);
+      } catch (const DataError& error) {
+        if (file == files.back()) throw;
+        std::cerr << error.what() << "; going on from the state before it\n";
+        continue;
+      }
+      for (const auto& line : examples::keep_metrics(folder_ / "metrics.jsonl", training_->steps_done())) count(line);
+      std::cerr << folder_.string() << ": goes on after step " << training_->steps_done() << " of " << training_->total_steps() << '\n';
+      return true;
+    }
+    return false;
+  }
+
+  /// Adds a line of the metrics to the totals.
+  void count(const nlohmann::ordered_json& line) {
+    totals_.steps = line.at("step");
+    totals_.tokens += line.at("tokens").get<std::size_t>();
+    totals_.seconds += line.at("seconds").get<double>();
+    totals_.final_loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::numeric_limits<double>::quiet_NaN();
+    bad_ += line.contains("applied") ? 1 : 0;
+  }
+  void save_state() const {
+    states_.save(training_->steps_done(), [this](const std::filesystem::path& file) { training_->save_state(file); });
+  }
+  RunEnd end_after_bad_steps() const {
+    std::cerr << '\n' << folder_.string() << ": ended at step " << totals_.steps << ": the loss or the gradient of " << bad_
+              << (bad_ == 1 ? " step" : " steps") << " was not finite (--bad-steps); metrics.jsonl names their rows of " << a_.data
+              << ". Nothing was changed by them; a lower --lr may help, unless the model or these rows hold such numbers.\n";
+    return RunEnd::not_finite;
+  }
+  RunEnd end_interrupted() const {
+    std::cerr << '\n' << folder_.string() << ": stopped after step " << totals_.steps << " of " << training_->total_steps()
+              << "; its state is saved, the same command with --resume goes on\n";
+    return RunEnd::interrupted;
+  }
+
+  const Arguments& a_;
+  const PlannedRun& planned_;
+  const std::filesystem::path& folder_;
+  std::string title_;
+  EpochPlan epoch_;
+  examples::RunLock lock_;
+  examples::RunStates states_;
+  std::unique_ptr<examples::Training> training_;
+  examples::RunTotals totals_;
+  std::size_t bad_ = 0;
+};
 
 /// A line a run, from what the folders say.
 void print_runs(const std::vector<PlannedRun>& planned) {
@@ -234,7 +303,9 @@ int finetune(const Arguments& a) {
       continue;
     }
     const std::string title = runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  ");
-    if (!train(a, run, *engine, samples, title)) status = 3;
+    const RunEnd end = RunInFolder(a, run, *engine, samples, title).train();
+    if (end == RunEnd::not_finite) status = 3;
+    if (end == RunEnd::interrupted) return 4;
   }
   if (runs.size() > 1) print_runs(planned);
   return status;

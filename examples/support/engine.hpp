@@ -41,6 +41,10 @@ class Training {
   virtual StepReport step() = 0;
   /// Which samples the last step was made of.
   [[nodiscard]] virtual std::span<const std::size_t> samples_of_step() const = 0;
+  /// As FineTuner's.
+  virtual void save_state(const std::filesystem::path& file) = 0;
+  virtual void resume(const std::filesystem::path& file) = 0;
+  [[nodiscard]] virtual std::size_t steps_done() const = 0;
   /// Writes the adapter as a PEFT directory.
   virtual void save(const std::filesystem::path& directory, const std::string& base_model) = 0;
 };

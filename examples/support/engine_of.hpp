@@ -28,6 +28,9 @@ class TrainingOf final : public Training {
   [[nodiscard]] bool finished() const override { return tuner_.finished(); }
   StepReport step() override { return tuner_.step(); }
   [[nodiscard]] std::span<const std::size_t> samples_of_step() const override { return tuner_.samples_of_step(); }
+  void save_state(const std::filesystem::path& file) override { tuner_.save_state(file); }
+  void resume(const std::filesystem::path& file) override { tuner_.resume(file); }
+  [[nodiscard]] std::size_t steps_done() const override { return tuner_.steps_done(); }
   void save(const std::filesystem::path& directory, const std::string& base_model) override {
     tuner_.adapter().save(directory, base_model);
   }

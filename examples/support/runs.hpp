@@ -3,7 +3,7 @@
 /// The record of a run, run.json in the run's folder: with which settings, how far, at what cost.
 /// Format  {"settings": {...}, "finished": bool, "totals": {...}}; written when the run begins, without totals, and
 ///         again when all else is on the disk. So "finished": true means that the folder is complete.
-/// Rule    a folder belongs to its settings: a finished run is not repeated, an unfinished one starts over, and neither
+/// Rule    a folder belongs to its settings: a finished run is not repeated, an unfinished one starts over or goes on, and neither
 ///         is touched by a run with other settings. A setting called "path" says where something was, not what it was,
 ///         and is not compared.
 /// Errors  UsageError for a folder that holds something else; DataError for a run.json that cannot be understood.
@@ -111,11 +111,13 @@ inline void add_differences(const nlohmann::json& recorded, const nlohmann::json
   return run.finished ? RunState::finished : RunState::unfinished;
 }
 
-/// Makes the folder, records the settings, and removes the metrics of an attempt that was not finished.
-inline void begin_run(const std::filesystem::path& folder, const nlohmann::json& settings) {
+/// Makes the folder and records the settings; from the start, it removes what an attempt that was not finished left.
+inline void begin_run(const std::filesystem::path& folder, const nlohmann::json& settings, bool from_the_start = true) {
   std::filesystem::create_directories(folder);
   write_json(detail::record_file(folder), {{"settings", settings}, {"finished", false}});
+  if (!from_the_start) return;
   std::filesystem::remove(folder / "metrics.jsonl");
+  std::filesystem::remove_all(folder / "state");
 }
 
 /// The most memory the process has had so far, in bytes. In a process with several runs: of all of them until now.

@@ -1,6 +1,10 @@
 #define BOOST_TEST_MODULE finetune
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <linden/io/json_file.hpp>
+#include <random>
+#include <sstream>
+#include <thread>
 
 #include "examples/run_program.hpp"
 #include "io/temporary_folder.hpp"
@@ -19,14 +23,22 @@ struct Folder : TemporaryFolder {
                          .string();
   std::filesystem::path output = path() / "out";
 
-  [[nodiscard]] Ended run(const std::vector<std::string>& more) const {
+  [[nodiscard]] std::vector<std::string> words(const std::vector<std::string>& more) const {
     std::vector<std::string> words{"finetune", "--model",  (shared_folder() / "models/stories260K").string(),
                                    "--data",   data,       "--output",
                                    output,     "--rank",   "2",
                                    "--batch",  "2",        "--accumulate",
                                    "1",        "--epochs", "1"};
     words.insert(words.end(), more.begin(), more.end());
-    return run_program(words);
+    return words;
+  }
+  [[nodiscard]] Ended run(const std::vector<std::string>& more) const { return run_program(words(more)); }
+  /// The metrics without what differs from run to run.
+  [[nodiscard]] std::vector<json> metrics() const {
+    std::vector<json> records;
+    std::istringstream all(content_of(output / "metrics.jsonl"));
+    for (std::string line; std::getline(all, line);) records.push_back(json::parse(line)), records.back().erase("seconds");
+    return records;
   }
   [[nodiscard]] json record(const std::string& run = "") const {
     return json::parse(content_of(output / run / "run.json"));
@@ -100,6 +112,112 @@ BOOST_FIXTURE_TEST_CASE(steps_that_are_not_finite_end_their_run_and_no_other, Fo
     for (const json& row : step.at("rows")) BOOST_TEST((row >= 1 && row <= 3));
   }
   BOOST_TEST(not_applied == 2U);
+}
+
+// ---- stopped and gone on ---------------------------------------------------------------------------------------------
+
+BOOST_FIXTURE_TEST_CASE(a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bits, Folder, *here) {
+  const std::vector<std::string> options{"--adapter", "stratified", "--steps", "3000", "--save-every", "0"};
+  output = path() / "whole";
+  BOOST_REQUIRE(run(options).status == 0);
+  const std::string expected = weights();
+  const auto expected_metrics = metrics();
+  output = path() / "stopped";
+  auto again = options;
+  again.push_back("--resume");  // at first there is nothing to go on from
+  int stops = 0;
+  for (const int signal : {SIGTERM, SIGINT, 0}) {
+    const RunningProgram running(words(again));
+    while (signal != 0 && !std::filesystem::exists(output / "metrics.jsonl")) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (signal != 0) running.kill(signal);
+    const Ended ended = running.wait();
+    if (ended.status == 0) break;
+    BOOST_TEST(ended.status == 4, ended.err);
+    BOOST_TEST(contains(ended.err, "its state is saved, the same command with --resume goes on\n"), ended.err);
+    BOOST_TEST(record().at("finished") == false);
+    ++stops;
+  }
+  BOOST_TEST(stops >= 1);
+  BOOST_TEST((weights() == expected));
+  BOOST_TEST((metrics() == expected_metrics));
+  BOOST_TEST(!std::filesystem::exists(output / "state"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_run_survives_a_hundred_kills, Folder, *here) {
+  const std::vector<std::string> options{"--adapter", "dylora", "--steps", "12", "--save-every", "1", "--resume"};
+  output = path() / "whole";
+  const auto begin = std::chrono::steady_clock::now();
+  BOOST_REQUIRE(run(options).status == 0);
+  const std::chrono::duration<double> whole_time = std::chrono::steady_clock::now() - begin;
+  const std::string expected = weights();
+  const auto expected_metrics = metrics();
+  std::mt19937 random(7);
+  int runs = 0, kills = 0;
+  output = path() / "run0";
+  for (int k = 0; k < 100; ++k) {
+    const RunningProgram running(words(options));
+    std::this_thread::sleep_for(std::min(whole_time, std::chrono::duration<double>(0.4)) * (static_cast<double>(random() % 1000) / 1000));
+    running.kill(SIGKILL);
+    const Ended ended = running.wait();
+    BOOST_REQUIRE_MESSAGE(ended.status == 0 || ended.status == -SIGKILL, ended.err);
+    if (ended.status == -SIGKILL) {
+      ++kills;
+      continue;
+    }
+    BOOST_REQUIRE((weights() == expected));
+    BOOST_REQUIRE((metrics() == expected_metrics));
+    output = path() / ("run" + std::to_string(++runs));
+  }
+  BOOST_TEST(kills > 20);  // the others were done before
+  BOOST_TEST_MESSAGE(kills << " kills, " << runs << " runs finished between them");
+  const Ended ended = run(options);
+  BOOST_REQUIRE_MESSAGE(ended.status == 0, ended.err);
+  BOOST_TEST((weights() == expected));
+  BOOST_TEST((metrics() == expected_metrics));
+  BOOST_TEST(!std::filesystem::exists(output / "state"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_second_run_in_one_folder_is_refused, Folder, *here) {
+  const RunningProgram first(words({"--steps", "100000"}));
+  while (!std::filesystem::exists(output / "metrics.jsonl")) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const Ended second = run({"--steps", "100000", "--resume"});
+  BOOST_TEST(second.status == 1);
+  BOOST_TEST(contains(second.err, output.string() + ": another process is training here"), second.err);
+  first.kill(SIGTERM);
+  BOOST_TEST(first.wait().status == 4);
+  const Ended other = run({"--steps", "100000", "--resume", "--scaling", "sqrt"});
+  BOOST_TEST(other.status == 2);
+  BOOST_TEST(contains(other.err, "adapter.scaling \"none\" there, \"sqrt\" here"), other.err);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_damaged_state_gives_way_to_the_one_before_it, Folder, *here) {
+  const std::vector<std::string> options{"--steps", "2000", "--save-every", "1", "--resume"};
+  const auto stop = [&] {
+    const RunningProgram running(words(options));
+    while (!std::filesystem::exists(output / "state/step-000000000003.safetensors") &&
+           !std::filesystem::exists(output / "state/step-000000000004.safetensors"))
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    running.kill(SIGTERM);
+    BOOST_REQUIRE(running.wait().status == 4);
+  };
+  stop();
+  std::vector<std::filesystem::path> states;
+  for (const auto& entry : std::filesystem::directory_iterator(output / "state")) states.push_back(entry.path());
+  BOOST_REQUIRE(states.size() == 2U);
+  std::ranges::sort(states);
+  std::filesystem::resize_file(states[1], 100);
+  const RunningProgram running(words(options));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  running.kill(SIGTERM);
+  const Ended ended = running.wait();
+  BOOST_TEST((ended.status == 4 || ended.status == 0), ended.err);
+  BOOST_TEST(contains(ended.err, states[1].string() + ": "), ended.err);
+  BOOST_TEST(contains(ended.err, "going on from the state before it"), ended.err);
+  if (ended.status == 0) return;
+  for (const auto& entry : std::filesystem::directory_iterator(output / "state")) std::filesystem::resize_file(entry.path(), 100);
+  const Ended none = run(options);
+  BOOST_TEST(none.status == 1);  // it does not silently start over
 }
 
 BOOST_FIXTURE_TEST_CASE(what_is_finished_is_skipped_and_the_rest_starts_over, Folder, *here) {

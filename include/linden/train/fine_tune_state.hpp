@@ -5,9 +5,11 @@
 /// Shapes  parameters, moment1, moment2: [n] of the run's adapter, in the order of AdapterFactors
 /// Errors  DataError naming the file, what was found and what was expected.
 
-#include <cerrno>
+#include <array>
 #include <charconv>
 #include <linden/io/safetensors.hpp>
+#include <string>
+#include <vector>
 
 namespace linden {
 
