@@ -114,7 +114,8 @@ constexpr int loop_end(int first, int last) {
       known = true;
     });
     used[static_cast<std::size_t>(root)] = true;
-    if (r > first && (!shares || ++rows > 8)) return r;
+    ++rows;
+    if (r > first && (!shares || rows > 8)) return r;
   }
   return last;
 }
