@@ -201,12 +201,12 @@ class RunInFolder {
       metrics.write(line);
       count(line);
       if (bad_ == a_.bad_steps) return end_after_bad_steps();
-      const bool due = a_.save_every > 0 && step.step % a_.save_every == 0;
-      if ((due || signals.received()) && !training_->finished()) save_state();
-      if (signals.received() && !training_->finished()) return end_interrupted();
       char words[64];
       std::snprintf(words, sizeof words, "loss %.4f  %.0f tokens/s", step.loss, static_cast<double>(totals_.tokens) / totals_.seconds);
       progress.update(step.step, title_ + words);
+      if (training_->finished()) break;
+      if (signals.received()) return end_interrupted();
+      if (a_.save_every > 0 && step.step % a_.save_every == 0) save_state();
     }
     totals_.epochs = static_cast<double>(totals_.steps) / static_cast<double>(epoch_.steps());
     training_->save(folder_, a_.engine.model.string());
@@ -252,6 +252,7 @@ class RunInFolder {
     return RunEnd::not_finite;
   }
   RunEnd end_interrupted() const {
+    save_state();
     std::cerr << '\n' << folder_.string() << ": stopped after step " << totals_.steps << " of " << training_->total_steps()
               << "; its state is saved, the same command with --resume goes on\n";
     return RunEnd::interrupted;

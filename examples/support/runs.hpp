@@ -116,8 +116,8 @@ inline void begin_run(const std::filesystem::path& folder, const nlohmann::json&
   std::filesystem::create_directories(folder);
   write_json(detail::record_file(folder), {{"settings", settings}, {"finished", false}});
   if (!from_the_start) return;
+  std::filesystem::remove_all(folder / "state");  // first: a state without its metrics could not be gone on from
   std::filesystem::remove(folder / "metrics.jsonl");
-  std::filesystem::remove_all(folder / "state");
 }
 
 /// The most memory the process has had so far, in bytes. In a process with several runs: of all of them until now.

@@ -59,7 +59,7 @@ template <class T>
   FineTuneState<T> state{detail::metadata_number(file, "steps"), detail::metadata_number(file, "updates")};
   for (const auto& [name, values] : {std::pair("parameters", &state.parameters), std::pair("moment1", &state.moment1),
                                      std::pair("moment2", &state.moment2)}) {
-    if (file.entry(name).shape == std::vector<std::uint64_t>{n}) values->resize(n);
+    values->resize(n);
     file.read<T>(name, {n}, *values);
   }
   if (state.updates > state.steps)
