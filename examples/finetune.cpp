@@ -16,8 +16,10 @@
 #include "support/json_lines.hpp"
 #include "support/module_options.hpp"
 #include "support/progress.hpp"
+#include "support/run_lock.hpp"
 #include "support/run_states.hpp"
 #include "support/runs.hpp"
+#include "support/stop_signals.hpp"
 #include "support/sweep.hpp"
 #include "support/table.hpp"
 
@@ -171,8 +173,8 @@ nlohmann::ordered_json metrics_of(const StepReport& step, std::span<const std::s
   return line;
 }
 
-/// How a run ended.
-enum class RunEnd { finished, not_finite, interrupted };
+/// How a run ended, as the program's exit status says it.
+enum class RunEnd : int { finished = 0, not_finite = 3, interrupted = 4 };
 
 /// One run, in its folder.
 class RunInFolder {
@@ -197,6 +199,7 @@ class RunInFolder {
     const examples::StopSignals signals;
     while (!training_->finished()) {
       const StepReport step = training_->step();
+      lock_.check();
       const auto line = metrics_of(step, training_->samples_of_step());
       metrics.write(line);
       count(line);
@@ -296,20 +299,21 @@ int finetune(const Arguments& a) {
     options.steps = total_steps(options.epochs, EpochPlan(samples.size(), options.batch, options.accumulate).steps());
   const auto planned = plan_runs(a, runs, options, samples);
 
-  int status = 0;
+  RunEnd status = RunEnd::finished;
   for (std::size_t i = 0; i < planned.size(); ++i) {
     const PlannedRun& run = planned[i];
     if (run.finished) {
       std::cerr << run.run.folder.string() << ": is finished, skipped\n";
+      examples::RunStates(run.run.folder).remove_all();  // one that was killed just after it finished has left them
       continue;
     }
     const std::string title = runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  ");
     const RunEnd end = RunInFolder(a, run, *engine, samples, title).train();
-    if (end == RunEnd::not_finite) status = 3;
-    if (end == RunEnd::interrupted) return 4;
+    if (end != RunEnd::finished) status = end;
+    if (end == RunEnd::interrupted) break;
   }
-  if (runs.size() > 1) print_runs(planned);
-  return status;
+  if (runs.size() > 1 && status != RunEnd::interrupted) print_runs(planned);
+  return static_cast<int>(status);
 }
 }  // namespace
 

@@ -1,17 +1,10 @@
 #pragma once
 /// \file
-/// What lets a killed run go on: the states it saved, its metrics up to one of them, the signals that ask it to stop, and the lock
-/// that keeps a second run out of its folder.
-/// Format  DIR/state/step-00000500.safetensors (train/fine_tune_state.hpp); the last two are kept, none of a finished run
+/// What a killed run goes on from: the states it saved, and its metrics up to one of them.
+/// Format  DIR/state/step-000000000500.safetensors (train/fine_tune_state.hpp); the last two are kept, none of a finished run
 /// Errors  DataError naming the file or folder.
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -43,7 +36,7 @@ class RunStates {
   /// Calls write(file) for the state after so many steps, then removes all but the last two.
   template <class Write>
   void save(std::size_t steps, Write&& write) const {
-    std::filesystem::create_directories(folder_);
+    std::filesystem::create_directory(folder_);  // in a run's folder that is there, or not at all
     char name[64];
     std::snprintf(name, sizeof name, "step-%012zu.safetensors", steps);
     write(folder_ / name);
@@ -74,51 +67,5 @@ inline std::vector<nlohmann::ordered_json> keep_metrics(const std::filesystem::p
   write_atomically(file, std::string_view(text_kept));
   return kept;
 }
-
-/// Holds a run's folder for this process until it is destroyed (or the process ends, however it does).
-class RunLock {
- public:
-  explicit RunLock(const std::filesystem::path& run) {
-    std::filesystem::create_directories(run);
-    const auto file = run / ".lock";
-    descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) throw DataError(text(file.string(), ": cannot be created: ", std::generic_category().message(errno)));
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
-    ::close(descriptor_);
-    throw DataError(text(run.string(), ": another process is training here; wait for it, or give another folder"));
-  }
-  RunLock(const RunLock&) = delete;
-  RunLock& operator=(const RunLock&) = delete;
-  ~RunLock() { ::close(descriptor_); }
-
- private:
-  int descriptor_;
-};
-
-namespace detail {
-inline volatile std::sig_atomic_t stop_signal = 0;
-}
-
-/// While it lives, the first SIGINT or SIGTERM is remembered; a second one ends the process as it would have.
-class StopSignals {
- public:
-  StopSignals() {
-    struct sigaction action {};
-    action.sa_handler = [](int signal) { detail::stop_signal = signal; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-    ::sigaction(SIGINT, &action, &before_[0]);
-    ::sigaction(SIGTERM, &action, &before_[1]);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-  ~StopSignals() {
-    ::sigaction(SIGINT, &before_[0], nullptr);
-    ::sigaction(SIGTERM, &before_[1], nullptr);
-  }
-  [[nodiscard]] bool received() const { return detail::stop_signal != 0; }
-
- private:
-  struct sigaction before_[2] {};
-};
 
 }  // namespace linden::examples

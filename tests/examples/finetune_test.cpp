@@ -1,12 +1,17 @@
 #define BOOST_TEST_MODULE finetune
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
+#include <cstdlib>
 #include <linden/io/json_file.hpp>
+#include <map>
 #include <random>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include "examples/run_program.hpp"
+#include "examples/small_disk.hpp"
 #include "io/temporary_folder.hpp"
 #include "support/golden.hpp"
 
@@ -14,6 +19,7 @@ namespace {
 using namespace linden::test;
 using nlohmann::json;
 const auto here = boost::unit_test::precondition(needs_shared("models/stories260K"));
+const auto may_mount = boost::unit_test::precondition(can_mount);
 
 struct Folder : TemporaryFolder {
   std::string data = file("train.jsonl", R"({"question": "How many?", "answer": "4"}
@@ -27,8 +33,9 @@ struct Folder : TemporaryFolder {
     std::vector<std::string> words{"finetune", "--model",  (shared_folder() / "models/stories260K").string(),
                                    "--data",   data,       "--output",
                                    output,     "--rank",   "2",
-                                   "--batch",  "2",        "--accumulate",
-                                   "1",        "--epochs", "1"};
+                                   "--batch",  "2",        "--epochs",
+                                   "1"};
+    if (std::ranges::find(more, "--accumulate") == more.end()) words.insert(words.end(), {"--accumulate", "1"});
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -49,6 +56,7 @@ struct Folder : TemporaryFolder {
 };
 
 long lines(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return 0;
   const std::string content = content_of(file);
   return std::count(content.begin(), content.end(), '\n');
 }
@@ -116,31 +124,34 @@ BOOST_FIXTURE_TEST_CASE(steps_that_are_not_finite_end_their_run_and_no_other, Fo
 // ---- stopped and gone on ---------------------------------------------------------------------------------------------
 
 BOOST_FIXTURE_TEST_CASE(a_signal_saves_the_state_and_the_run_goes_on_with_the_same_bits, Folder, *here) {
-  const std::vector<std::string> options{"--adapter", "stratified", "--steps", "3000", "--save-every", "0"};
-  output = path() / "whole";
-  BOOST_REQUIRE(run(options).status == 0);
-  const std::string expected = weights();
-  const auto expected_metrics = metrics();
-  output = path() / "stopped";
-  auto again = options;
-  again.push_back("--resume");  // at first there is nothing to go on from
-  int stops = 0;
-  for (const int signal : {SIGTERM, SIGINT, 0}) {
-    const RunningProgram running(words(again));
-    while (signal != 0 && !std::filesystem::exists(output / "metrics.jsonl")) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    if (signal != 0) running.kill(signal);
-    const Ended ended = running.wait();
-    if (ended.status == 0) break;
-    BOOST_TEST(ended.status == 4, ended.err);
-    BOOST_TEST(contains(ended.err, "its state is saved, the same command with --resume goes on\n"), ended.err);
-    BOOST_TEST(record().at("finished") == false);
-    ++stops;
+  for (const char* kind : {"lora", "dylora", "matryoshka", "stratified"}) {
+    const std::vector<std::string> options{"--adapter", kind, "--accumulate", "2", "--steps", "150", "--save-every", "0", "--resume"};
+    ::setenv("OMP_NUM_THREADS", "2", 1);
+    output = path() / kind / "whole";
+    BOOST_REQUIRE(run(options).status == 0);
+    const std::string expected = weights();
+    const auto expected_metrics = metrics();
+    output = path() / kind / "stopped";
+    int stops = 0;
+    for (const auto& [steps, signal, threads] : {std::tuple(1, SIGTERM, "1"), std::tuple(20, SIGINT, "2"), std::tuple(40, SIGTERM, "1")}) {
+      ::setenv("OMP_NUM_THREADS", threads, 1);
+      const RunningProgram running(words(options));
+      while (lines(output / "metrics.jsonl") < steps) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      running.kill(signal);
+      const Ended ended = running.wait();
+      if (ended.status == 0) break;  // on a machine so fast that it had finished
+      ++stops;
+      BOOST_TEST(ended.status == 4, ended.err);
+      BOOST_TEST(contains(ended.err, "its state is saved, the same command with --resume goes on\n"), ended.err);
+      BOOST_TEST(record().at("finished") == false);
+    }
+    ::unsetenv("OMP_NUM_THREADS");
+    BOOST_REQUIRE(run(options).status == 0);
+    BOOST_TEST(stops >= 2);
+    BOOST_TEST((weights() == expected), kind);
+    BOOST_TEST((metrics() == expected_metrics), kind);
+    BOOST_TEST(!std::filesystem::exists(output / "state"));
   }
-  BOOST_TEST(stops >= 1);
-  BOOST_TEST((weights() == expected));
-  BOOST_TEST((metrics() == expected_metrics));
-  BOOST_TEST(!std::filesystem::exists(output / "state"));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_run_survives_a_hundred_kills, Folder, *here) {
@@ -218,6 +229,61 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_state_gives_way_to_the_one_before_it, Folder, 
   const Ended none = run(options);
   BOOST_TEST(none.status == 1);  // it does not silently start over
 }
+
+// ---- disks that refuse -------------------------------------------------------------------------------------------------
+
+/// Files below `folder`, by name, with their content.
+std::map<std::string, std::string> files(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) found[entry.path().string()] = content_of(entry.path());
+  return found;
+}
+
+BOOST_FIXTURE_TEST_CASE(a_full_disk_is_one_error_and_loses_nothing, Folder, *here * may_mount) {
+  const SmallDisk disk(path() / "disk", 400 << 10U);  // room for two states and half of a third
+  output = disk.path() / "out";
+  const std::vector<std::string> options{"--steps", "40", "--save-every", "1", "--resume"};
+  const Ended full = run(options);
+  BOOST_TEST(full.status == 1, full.err);
+  BOOST_TEST(contains(full.err, "No space left on device"), full.err);
+  BOOST_TEST(std::count(full.err.begin(), full.err.end(), '\n') == 1, full.err);
+  BOOST_TEST(record().at("finished") == false);
+  BOOST_TEST(!std::filesystem::exists(output / "adapter_model.safetensors"));
+  for (const auto& [name, content] : files(output)) BOOST_TEST(!name.ends_with(".tmp"), name);
+  disk.grow(4 << 20U);
+  const Ended ended = run(options);  // what was saved before is enough to go on
+  BOOST_TEST(ended.status == 0, ended.err);
+  const std::string resumed = weights();
+  output = path() / "whole";
+  BOOST_REQUIRE(run(options).status == 0);
+  BOOST_TEST((weights() == resumed));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_read_only_folder_is_one_error, Folder, *here * may_mount) {
+  const SmallDisk disk(path() / "disk", 4 << 20U);
+  output = disk.path() / "out";
+  BOOST_REQUIRE(run({"--lr", "1e-3,2e-3"}).status == 0);
+  const auto before = files(output);
+  disk.make_read_only();
+  const Ended ended = run({"--lr", "1e-3,2e-3,3e-3"});
+  BOOST_TEST(ended.status == 1, ended.err);
+  BOOST_TEST(contains(ended.err, "Read-only file system"), ended.err);
+  BOOST_TEST((files(output) == before));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_folder_that_vanishes_ends_the_run_and_is_not_made_again, Folder, *here) {
+  const RunningProgram running(words({"--steps", "100000", "--save-every", "10"}));
+  while (lines(output / "metrics.jsonl") < 3) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::filesystem::rename(output, path() / "elsewhere");
+  const Ended ended = running.wait();
+  BOOST_TEST(ended.status == 1);
+  BOOST_TEST(contains(ended.err, output.string() + ": was removed or replaced while a run was training in it"), ended.err);
+  BOOST_TEST(!std::filesystem::exists(output));
+  BOOST_TEST(lines(path() / "elsewhere/metrics.jsonl") >= 3);
+}
+
+// ---- the same command again ------------------------------------------------------------------------------------------------
 
 BOOST_FIXTURE_TEST_CASE(what_is_finished_is_skipped_and_the_rest_starts_over, Folder, *here) {
   BOOST_REQUIRE(run({"--lr", "1e-3,2e-3"}).status == 0);

@@ -48,19 +48,3 @@ BOOST_FIXTURE_TEST_CASE(metrics_are_shortened_to_the_steps_before_a_state, Tempo
   BOOST_TEST(keep_metrics(metrics, 0).empty());
   BOOST_TEST(content_of(metrics).empty());
 }
-
-BOOST_FIXTURE_TEST_CASE(a_folder_is_held_by_one_lock, TemporaryFolder) {
-  {
-    const RunLock held(path() / "run");
-    BOOST_CHECK_THROW(RunLock(path() / "run"), DataError);
-    BOOST_CHECK_NO_THROW(RunLock(path() / "other"));
-  }
-  BOOST_CHECK_NO_THROW(RunLock(path() / "run"));
-}
-
-BOOST_AUTO_TEST_CASE(the_first_signal_is_remembered) {
-  const StopSignals signals;
-  BOOST_TEST(!signals.received());
-  std::raise(SIGTERM);
-  BOOST_TEST(signals.received());
-}
