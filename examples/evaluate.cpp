@@ -14,6 +14,7 @@
 #include "support/device_options.hpp"
 #include "support/evaluation.hpp"
 #include "support/fingerprint.hpp"
+#include "support/model_tokenizer.hpp"
 #include "support/runs.hpp"
 #include "support/table.hpp"
 
@@ -37,7 +38,7 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--task-data", a.task_data, "folder of the task's files (train.jsonl, test.jsonl, ...)")->needs(task);
   app.add_option("--shots", a.shots, "examples in front of each question (default: the task's)")
       ->needs(task)
-      ->check(CLI::NonNegativeNumber);
+      ->check(examples::whole_number(0));
   examples::add_list(app, "--ranks", a.ranks, "ranks to measure (default: the adapter's train ranks)");
   app.add_option("--inference", a.inference, "prefix: s_r on the first r columns; weighted: MatryoshkaLoRA's p is kept")
       ->capture_default_str()
@@ -46,13 +47,15 @@ void declare(CLI::App& app, Arguments& a) {
       ->capture_default_str()
       ->check(CLI::IsMember({"loss", "token_accuracy", "exact_match"}))
       ->excludes(task);
-  app.add_option("--limit", a.limit, "use the first N rows only")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--max-length", a.max_length, "samples of --data are cut to so many tokens")->capture_default_str();
+  app.add_option("--limit", a.limit, "use the first N rows only")->type_name("N")->check(examples::whole_number(1));
+  app.add_option("--max-length", a.max_length, "samples of --data are cut to so many tokens")
+      ->capture_default_str()
+      ->check(examples::whole_number(2));
   app.add_option("--max-tokens", a.max_tokens, "new tokens per generated answer")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--cache", a.cache_mib, "MiB for keys and values")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--batch-tokens", a.chunk, "tokens in one pass, at most")->capture_default_str()->check(CLI::PositiveNumber);
+      ->check(examples::whole_number(1));
+  app.add_option("--cache", a.cache_mib, "MiB for keys and values")->capture_default_str()->check(examples::whole_number(1));
+  app.add_option("--batch-tokens", a.chunk, "tokens in one pass, at most")->capture_default_str()->check(examples::whole_number(1));
   app.add_option("--json", a.json, "write the result here, and results per document beside it (.documents.jsonl)");
   app.add_option("--name", a.name, "of a sweep's result files: NAME.json in each run")->capture_default_str();
   examples::add_device_options(app, a.engine);
@@ -177,6 +180,7 @@ void evaluate_adapter(const Arguments& a, const std::filesystem::path& directory
                                                 .cache_bytes = a.cache_mib << 20U,
                                                 .chunk = a.chunk});
   const RankSet ranks = a.ranks.empty() ? model->description().train_ranks : RankSet(a.ranks);
+  examples::check_ranks(ranks, model->description());
   std::vector<int> with_base{0};
   with_base.insert(with_base.end(), ranks.begin(), ranks.end());
   const nlohmann::json settings = settings_of(a, q, directory);
@@ -195,8 +199,8 @@ void evaluate_adapter(const Arguments& a, const std::filesystem::path& directory
 }
 
 void evaluate(const Arguments& a) {
-  const auto tokenizer = Tokenizer::load(a.engine.model);
   const auto engine = examples::make_engine(a.engine);
+  const auto tokenizer = examples::load_tokenizer(a.engine, *engine);
   const Questions questions = read_questions(a, tokenizer, engine->positions());
   if (file_exists(std::filesystem::path(a.adapter) / "adapter_config.json"))
     return evaluate_adapter(a, a.adapter, a.json, *engine, tokenizer, questions);

@@ -8,12 +8,12 @@
 // unfinished, and the program, after the other runs of its sweep, with status 3. SIGINT or SIGTERM: the step is finished, the
 // state saved, status 4; so is the state every --save-every steps, for what cannot be caught. --resume goes on with the same bits.
 #include <linden/data/dataset.hpp>
-#include <linden/data/tokenizer.hpp>
 #include <linden/train/sample_order.hpp>
 
 #include "support/device_options.hpp"
 #include "support/fingerprint.hpp"
 #include "support/json_lines.hpp"
+#include "support/model_tokenizer.hpp"
 #include "support/module_options.hpp"
 #include "support/progress.hpp"
 #include "support/run_lock.hpp"
@@ -49,7 +49,7 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--adapter", a.adapter, "lora, dylora, matryoshka or stratified")->capture_default_str();
   app.add_option("--rank-weights", a.rank_weights, "stratified: aurac, log-aurac, uniform or one weight per train rank")
       ->capture_default_str();
-  app.add_option("--rank", a.rank, "full rank R")->capture_default_str()->check(CLI::Range(1, 4096));
+  app.add_option("--rank", a.rank, "full rank R")->capture_default_str()->check(examples::whole_number(1, 4096));
   examples::add_list(app, "--train-ranks", a.train_ranks, "ranks trained together (default: powers of two up to R)");
   app.add_option("--scaling", a.scaling, "s_r: none = 1, rank = 1/r, sqrt = 1/sqrt(r)")->capture_default_str();
   app.add_option("--init", a.init, "A: reference = U(1/sqrt(R)), peft = U(1/sqrt(in))")->capture_default_str();
@@ -63,25 +63,26 @@ void declare(CLI::App& app, Arguments& a) {
       ->check(CLI::IsMember({"fp32", "bf16-reference"}));
   app.add_option("--epochs", a.options.epochs, "passes over the data")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--steps", a.options.steps, "optimiser steps, instead of epochs");
+      ->check(examples::positive_number());
+  app.add_option("--steps", a.options.steps, "optimiser steps, instead of epochs")->check(examples::whole_number(1));
   app.add_option("--bad-steps", a.bad_steps, "end a run after so many steps whose loss or gradient was not finite")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(examples::whole_number(1));
   app.add_option("--save-every", a.save_every, "steps between saved states, which --resume goes on from; 0: only when interrupted")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(examples::whole_number(0));
   app.add_flag("--resume", a.resume, "go on with unfinished runs from their newest saved state, instead of starting over");
-  app.add_option("--limit", a.limit, "use the first ROWS rows only")->type_name("ROWS")->check(CLI::PositiveNumber);
+  app.add_option("--limit", a.limit, "use the first ROWS rows only")->type_name("ROWS")->check(examples::whole_number(1));
   app.add_option("--batch", a.options.batch, "sequences in a micro-batch")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(examples::whole_number(1));
   app.add_option("--accumulate", a.options.accumulate, "micro-batches in a step")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(examples::whole_number(1));
   examples::add_list(app, "--seed", a.seeds, "of the sample order, the initial A and all draws; several make a sweep");
   app.add_option("--max-length", a.options.max_length, "samples are cut to so many tokens")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(examples::whole_number(2));
   examples::add_device_options(app, a.engine);
   examples::add_keep_option(app, a.engine.keep);
 }
@@ -187,9 +188,9 @@ class RunInFolder {
         folder_(planned.run.folder),
         title_(std::move(title)),
         epoch_(samples.size(), planned.options.batch, planned.options.accumulate),
+        training_(engine.fine_tune(samples, planned.options)),  // before the folder is made: it may refuse
         lock_(folder_),
-        states_(folder_),
-        training_(engine.fine_tune(samples, planned.options)) {}
+        states_(folder_) {}
 
   RunEnd train() {
     const bool goes_on = a_.resume && resume();
@@ -266,9 +267,9 @@ class RunInFolder {
   const std::filesystem::path& folder_;
   std::string title_;
   EpochPlan epoch_;
+  std::unique_ptr<examples::Training> training_;
   examples::RunLock lock_;
   examples::RunStates states_;
-  std::unique_ptr<examples::Training> training_;
   examples::RunTotals totals_;
   std::size_t bad_ = 0;
 };
@@ -294,7 +295,7 @@ int finetune(const Arguments& a) {
   FineTuneOptions options = options_of(a);
   const auto engine = examples::make_engine(a.engine);
   options.max_length = std::min(options.max_length, engine->positions());
-  const auto samples = make_samples(Tokenizer::load(a.engine.model), read_jsonl(a.data, a.limit), options.max_length);
+  const auto samples = make_samples(examples::load_tokenizer(a.engine, *engine), read_jsonl(a.data, a.limit), options.max_length);
   if (options.steps == 0)
     options.steps = total_steps(options.epochs, EpochPlan(samples.size(), options.batch, options.accumulate).steps());
   const auto planned = plan_runs(a, runs, options, samples);

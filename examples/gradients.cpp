@@ -58,6 +58,7 @@ inline constexpr bool small = C::hidden <= 128;
 template <class C, class T>
 void compute(const Options& options) {
   const auto model = open_llama<C, T>(options.model);
+  check_finite(model, options.model);
   auto adapter = LlamaAdapter<C, T>::load(options.adapter);
   const int R = adapter.description().full_rank;
   const Batch batch = read_token_file(options.ids, C::vocabulary, C::positions);

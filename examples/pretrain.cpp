@@ -104,12 +104,12 @@ int main(int argc, char** argv) {
   Options o;
   app.option_defaults()->always_capture_default();
   app.add_option("--output", o.output, "Hugging Face model directory to write")->required();
-  app.add_option("--steps", o.steps, "optimiser steps")->check(CLI::PositiveNumber);
-  app.add_option("--batch", o.batch, "problems a step")->check(CLI::PositiveNumber);
-  app.add_option("--learning-rate", o.learning_rate, "peak, decays linearly to 0")->check(CLI::PositiveNumber);
-  app.add_option("--warmup", o.warmup, "steps of rising learning rate");
-  app.add_option("--seed", o.seed, "of problems, weights and order");
-  app.add_option("--problems", o.problems, "different problems to train on")->check(CLI::PositiveNumber);
+  app.add_option("--steps", o.steps, "optimiser steps")->check(examples::whole_number(1));
+  app.add_option("--batch", o.batch, "problems a step")->check(examples::whole_number(1));
+  app.add_option("--learning-rate", o.learning_rate, "peak, decays linearly to 0")->check(examples::positive_number());
+  app.add_option("--warmup", o.warmup, "steps of rising learning rate")->check(examples::whole_number(0));
+  app.add_option("--seed", o.seed, "of problems, weights and order")->check(examples::seed_number());
+  app.add_option("--problems", o.problems, "different problems to train on")->check(examples::whole_number(1));
   return examples::run_program(argc, argv, app, [&] {
     const auto problems = examples_of(pretraining_kinds(), o.problems, o.seed, ProblemSplit::train);
     const Tokenizer tokenizer = make_tokenizer(problems, o);

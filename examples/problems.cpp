@@ -30,9 +30,9 @@ int main(int argc, char** argv) {
   Arguments a;
   app.add_option("--kind", a.kind, "kind of problem")->capture_default_str();
   app.add_option("--split", a.split)->capture_default_str()->check(CLI::IsMember({"train", "test"}));
-  app.add_option("--count", a.count, "how many")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--skip", a.skip, "leave out so many first ones")->capture_default_str();
-  app.add_option("--seed", a.seed)->capture_default_str();
+  app.add_option("--count", a.count, "how many")->capture_default_str()->check(linden::examples::whole_number(1));
+  app.add_option("--skip", a.skip, "leave out so many first ones")->capture_default_str()->check(linden::examples::whole_number(0));
+  app.add_option("--seed", a.seed)->capture_default_str()->check(linden::examples::seed_number());
   app.add_option("--output", a.output, "file to write")->required();
   return linden::examples::run_program(argc, argv, app, [&] { write(a); });
 }

@@ -9,11 +9,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <linden/core/error.hpp>  // Error, UsageError, text
 #include <sstream>
 #include <string>
@@ -24,6 +26,38 @@
 #include <vector>
 
 namespace linden::examples {
+
+namespace detail {
+
+/// Reads all of `text`. \return false: it is no number of this type, or out of its range.
+template <class Number>
+[[nodiscard]] bool read_number(std::string_view text, Number& value) {
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && stop == text.data() + text.size();
+}
+
+/// A check of one number; `expected` says which are allowed.
+template <class Number, class Allowed>
+[[nodiscard]] CLI::Validator number_check(std::string expected, Allowed allowed) {
+  const auto check = [expected = std::move(expected), allowed](const std::string& given) {
+    Number value{};
+    return read_number(given, value) && allowed(value) ? std::string() : text("found ", given, ", expected ", expected);
+  };
+  return {check, ""};
+}
+
+}  // namespace detail
+
+/// A check of a whole number from `low` to `high`. CLI11 alone would read -1 as the largest unsigned number.
+[[nodiscard]] inline CLI::Validator whole_number(long low, long high = 1'000'000'000) {
+  return detail::number_check<long>(text("a whole number from ", low, " to ", high), [=](long value) { return value >= low && value <= high; });
+}
+/// A check of a seed.
+[[nodiscard]] inline CLI::Validator seed_number() { return whole_number(0, std::numeric_limits<long>::max()); }
+/// A check of a number above 0 that is finite.
+[[nodiscard]] inline CLI::Validator positive_number() {
+  return detail::number_check<double>("a number above 0", [](double value) { return value > 0 && std::isfinite(value); });
+}
 
 /// "4,8,16" -> {4, 8, 16}.
 /// \throw UsageError naming the item that is not a number of this type; an empty item is none.

@@ -6,9 +6,11 @@
 
 #include <filesystem>
 #include <limits>
+#include <linden/adapter/rank_set.hpp>
 #include <linden/core/error.hpp>    // DataError, text
-#include <linden/io/json_file.hpp>  // read_json
+#include <linden/io/json_file.hpp>  // read_json, JsonObject
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace linden::examples {
@@ -26,17 +28,25 @@ struct Curve {
 [[nodiscard]] inline Curve read_curve(const std::string& label, const std::filesystem::path& file) {
   const auto json = read_json(file);
   Curve curve{.label = label};
+  const JsonObject fields(json, file.string());
+  const auto read = [&](const char* field, auto& value, const char* expected) {
+    try {
+      json.at(field).get_to(value);
+    } catch (const nlohmann::json::exception&) {
+      fields.fail(field, expected);
+    }
+  };
+  read("metric", curve.metric, "a string");
+  read("ranks", curve.ranks, "a list of ranks");
+  read("values", curve.values, "a list of numbers, one a rank");
+  for (const auto& [field, value] : {std::pair("base", &curve.base), std::pair("aurac", &curve.aurac), std::pair("log_aurac", &curve.log_aurac)})
+    read(field, *value, "a number");
   try {
-    json.at("metric").get_to(curve.metric);
-    json.at("ranks").get_to(curve.ranks);
-    json.at("values").get_to(curve.values);
-    json.at("base").get_to(curve.base);
-    json.at("aurac").get_to(curve.aurac);
-    json.at("log_aurac").get_to(curve.log_aurac);
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(text(file.string(), ": not written by evaluate: ", error.what()));
+    static_cast<void>(RankSet(curve.ranks));
+  } catch (const UsageError& error) {
+    throw DataError(text(file.string(), ": field 'ranks': ", error.what()));
   }
-  if (curve.ranks.empty() || curve.ranks.size() != curve.values.size())
+  if (curve.ranks.size() != curve.values.size())
     throw DataError(text(file.string(), ": ", curve.ranks.size(), " ranks but ", curve.values.size(), " values"));
   return curve;
 }

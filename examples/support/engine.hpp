@@ -65,6 +65,12 @@ class AdaptedModel {
                         const GenerateOptions& generation, const OnText& on_text) = 0;
 };
 
+/// \throw UsageError for a rank that the adapter does not have; 0, the base model, is always there.
+inline void check_ranks(std::span<const int> ranks, const AdapterDescription& description) {
+  for (const int r : ranks)
+    if (r < 0 || r > description.full_rank) throw UsageError(text("rank ", r, ": the adapter has ranks 1 to ", description.full_rank));
+}
+
 /// What it makes must not outlive it.
 class Engine {
  public:
@@ -74,6 +80,8 @@ class Engine {
   virtual ~Engine() = default;
   /// Positions of the model: tokens a sequence can have.
   [[nodiscard]] virtual long positions() const = 0;
+  /// Tokens the model knows: ids are 0 to vocabulary() - 1.
+  [[nodiscard]] virtual long vocabulary() const = 0;
   /// The samples must outlive the run.
   [[nodiscard]] virtual std::unique_ptr<Training> fine_tune(std::span<const Sample> samples, const FineTuneOptions& options) = 0;
   /// With the adapter in a PEFT directory, or with none where `adapter` is empty.
@@ -81,7 +89,7 @@ class Engine {
                                                               const EvaluationOptions& options) = 0;
 };
 
-/// Looks at the model; its weights come where they are needed.
+/// Looks at the model, and at every weight once: what is not finite is refused. On a device they come where they are needed.
 [[nodiscard]] std::unique_ptr<Engine> make_engine(const EngineOptions& options);
 
 /// The engines it chooses from, one translation unit for each: instances/cpu.cpp.in and cuda.cu.in.

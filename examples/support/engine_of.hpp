@@ -63,9 +63,12 @@ template <class C, class Runtime>
 class EngineOf final : public Engine {
  public:
   explicit EngineOf(const EngineOptions& options)
-      : keep_(options.keep), stored_(open_llama<C, float>(options.model)), runtime_(options) {}
+      : keep_(options.keep), stored_(open_llama<C, float>(options.model)), runtime_(options) {
+    check_finite(stored_, options.model);
+  }
 
   [[nodiscard]] long positions() const override { return C::positions; }
+  [[nodiscard]] long vocabulary() const override { return C::vocabulary; }
 
   [[nodiscard]] std::unique_ptr<Training> fine_tune(std::span<const Sample> samples, const FineTuneOptions& options) override {
     const auto& weights = model();

@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(refuses_what_is_no_rank_set) {
   std::vector<int> many(33);
   for (int i = 0; i < 33; ++i) many[static_cast<std::size_t>(i)] = i + 1;
   expect_refusal([&] { (void)RankSet(many); }, "rank set: 33 ranks were given; at most 32 are supported");
-  expect_refusal([] { (void)ranks.up_to(0); }, "rank set: it is empty; expected at least one rank, such as 1,2,4,8");
+  expect_refusal([] { (void)ranks.up_to(0); }, "rank set: its smallest rank is 1; expected one rank at least that is not above 0");
   expect_refusal([] { (void)RankSet::powers_of_two(0); },
                  "rank set: it is empty; expected at least one rank, such as 1,2,4,8");
 }

@@ -109,6 +109,32 @@ BOOST_AUTO_TEST_CASE(missing_and_misshapen_tensors_are_refused) {
                             "found shape [16, 16], expected [19, 16]");
 }
 
+BOOST_AUTO_TEST_CASE(weights_that_are_not_finite_are_named) {
+  const auto find = []<class E>(std::vector<E> values) { return linden::detail::find_not_finite(values.data(), std::ssize(values)); };
+  constexpr float infinity = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> many(200000, std::numeric_limits<float>::max());
+  BOOST_TEST(find(many) == 200000);
+  for (const std::size_t at : {199999U, 123456U, 0U}) {
+    many[at] = at % 2 == 0 ? nan : -infinity;
+    BOOST_TEST(find(many) == static_cast<long>(at));
+  }
+  BOOST_TEST(find(std::vector<double>{1e300, -1e308, 0, nan}) == 3);
+  BOOST_TEST(find(std::vector{bfloat16(3e38F), bfloat16(-0.0F), bfloat16(-infinity)}) == 2);
+
+  const TemporaryFolder folder;
+  auto model = Llama<Small, float>::random(3, 0.4);
+  check_finite(FrozenLlama<Small, float>(model), folder.path());
+  model.weights().norm(0, 5) = infinity;
+  const auto refused = [&](const char* where) {
+    expect_refusal<DataError>([&] { check_finite(open_llama<Small, float>(folder.path()), folder.path()); }, folder.path().string(), where);
+  };
+  save_as<float>(model, folder.path(), false);
+  refused("'model.norm.weight': element [0, 5] is inf");
+  model.weights().embedding(7, 2) = nan;
+  save_as<bfloat16>(model, folder.path(), false);
+  refused("'model.embed_tokens.weight': element [7, 2] is nan");
+}
+
 BOOST_AUTO_TEST_CASE(elements_of_float_are_not_read_from_bfloat16) {
   constexpr auto twice = compile([](Expr<Shape<2, 3>> x) { return x + x; });
   const std::vector<bfloat16> half(6, bfloat16(1.0F));

@@ -26,6 +26,10 @@ namespace detail {
   throw UsageError("rank set: it is empty; expected at least one rank, such as 1,2,4,8");
 }
 
+[[noreturn]] inline void a_rank_set_needs_a_rank_up_to_the_largest(int smallest, int largest) {
+  throw UsageError(text("rank set: its smallest rank is ", smallest, "; expected one rank at least that is not above ", largest));
+}
+
 [[noreturn]] inline void a_rank_set_holds_at_most_32_ranks(std::size_t count) {
   throw UsageError(text("rank set: ", count, " ranks were given; at most 32 are supported"));
 }
@@ -96,6 +100,7 @@ struct RankSet {
   /// The members that an adapter of full rank R has: those above R are dropped. None left is refused.
   [[nodiscard]] constexpr RankSet up_to(int R) const {
     const auto kept = static_cast<std::size_t>(std::upper_bound(begin(), end(), R) - begin());
+    if (kept == 0) detail::a_rank_set_needs_a_rank_up_to_the_largest(members[0], R);
     return RankSet(std::span<const int>(members.data(), kept));
   }
 

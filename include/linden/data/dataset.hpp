@@ -20,6 +20,7 @@
 #include <initializer_list>
 #include <limits>
 #include <linden/core/error.hpp>
+#include <linden/core/input_file.hpp>
 #include <linden/data/sample.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <nlohmann/json.hpp>
@@ -154,8 +155,7 @@ class RowReader {
 /// The first `limit` rows of a file of JSON lines. Lines may end in CR LF.
 [[nodiscard]] inline std::vector<Example> read_jsonl(const std::filesystem::path& path, long limit = all_rows) {
   if (limit < 1) throw UsageError(text("linden::read_jsonl: limit ", limit, ", expected 1 or more"));
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) throw DataError(text(path.string(), ": cannot be opened"));
+  std::ifstream file = open_input(path);
   std::vector<Example> examples;
   std::string line;
   for (long number = 1; static_cast<long>(examples.size()) < limit && std::getline(file, line); ++number) {

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <linden/core/error.hpp>
+#include <linden/core/input_file.hpp>
 #include <linden/data/bpe.hpp>
 #include <linden/data/split_pattern.hpp>
 #include <linden/data/tokenizer_vocabulary.hpp>
@@ -59,11 +59,8 @@ namespace detail {
 
 /// All bytes of a file.
 [[nodiscard]] inline std::string read_bytes(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string bytes;
-  if (file) bytes.assign(std::istreambuf_iterator<char>(file), {});
-  if (!file || std::filesystem::is_directory(path)) throw DataError(text(path.string(), ": cannot be opened"));
-  return bytes;
+  std::ifstream file = open_input(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace detail

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <linden/core/error.hpp>
+#include <linden/core/input_file.hpp>
 #include <linden/eval/arc_challenge.hpp>
 #include <linden/eval/gsm8k.hpp>
 #include <linden/eval/hellaswag.hpp>
@@ -69,8 +70,7 @@ inline std::filesystem::path needed_file(const std::filesystem::path& folder, co
 /// All rows of a file; blank lines are skipped.
 [[nodiscard]] inline std::vector<TaskDocument> read_task_documents(const TaskDescription& task,
                                                                    const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) throw DataError(text(path.string(), ": cannot be opened"));
+  std::ifstream file = open_input(path);
   std::vector<TaskDocument> documents;
   std::string line;
   for (long number = 1; std::getline(file, line); ++number) {

@@ -3,7 +3,12 @@
 /// A Llama from a Hugging Face model directory. (Writing one: model/save_llama.hpp.)
 /// Errors  DataError when a checkpoint is not of this configuration, naming every field that differs.
 
+#include <algorithm>
+#include <atomic>
+#include <bit>
 #include <filesystem>
+#include <limits>
+#include <linden/core/parallel.hpp>
 #include <linden/io/hf_config.hpp>
 #include <linden/io/hf_weights.hpp>
 #include <linden/model/llama.hpp>
@@ -132,6 +137,50 @@ template <LlamaConfiguration C, Real T>
   weights.for_each([&](const std::string& name, auto& leaf) { detail::bind_stored(leaf, name, *checkpoint); });
   if (C::tied) weights.head = weights.embedding;
   return {std::move(weights), std::move(checkpoint)};
+}
+
+namespace detail {
+
+/// NaN or infinite: the exponent's bits, those of infinity, are all set. (A test of bits is a loop that compilers vectorise.)
+template <class E>
+[[nodiscard]] constexpr bool is_not_finite(E element) {
+  using Bits = std::conditional_t<sizeof(E) == 2, std::uint16_t, std::conditional_t<sizeof(E) == 4, std::uint32_t, std::uint64_t>>;
+  constexpr auto exponent = std::bit_cast<Bits>(E(std::numeric_limits<float>::infinity()));
+  return (std::bit_cast<Bits>(element) & exponent) == exponent;
+}
+
+/// The place of the first element that is not finite, or `size`.
+template <class E>
+[[nodiscard]] long find_not_finite(const E* elements, long size) {
+  std::atomic<long> first = size;
+  parallel_for(size, 1, [&](long begin, long end) {
+    bool any = false;
+    for (long i = begin; i < end; ++i) any |= is_not_finite(elements[i]);
+    if (!any) return;
+    const long found = std::find_if(elements + begin, elements + end, is_not_finite<E>) - elements;
+    for (long known = first; found < known && !first.compare_exchange_weak(known, found);) {}
+  });
+  return first;
+}
+
+}  // namespace detail
+
+/// Refuses a model, opened from `directory`, with weights that are not finite, naming the first of them: nothing could be computed
+/// with it. Reads every weight once.
+template <LlamaConfiguration C, Real T>
+void check_finite(const FrozenLlama<C, T>& model, const std::filesystem::path& directory) {
+  FrozenWeights<C, T> weights = model.weights();
+  weights.for_each([&]<class Leaf>(const std::string& name, const Leaf& leaf) {
+    const auto refuse = [&](auto elements) {
+      const long size = leaf.rows() * leaf.columns(), at = detail::find_not_finite(elements, size);
+      if (at == size) return;
+      throw DataError(text(directory.string(), ": tensor '", name, "': element [", at / leaf.columns(), ", ", at % leaf.columns(), "] is ",
+                           double(elements[at]), ", expected a finite number"));
+    };
+    if constexpr (requires { leaf.half(); })
+      if (leaf.half() != nullptr) return refuse(leaf.half());
+    refuse(leaf.data());
+  });
 }
 
 }  // namespace linden

@@ -115,14 +115,14 @@ class PeftMetadata {
   void read(AdapterDescription& description, const ModuleRanks& ranks) const {
     try {
       description.full_rank = static_cast<int>(file_.r);
-      description.kind = parse_adapter_kind(entry("linden.kind"));
+      description.kind = parsed("linden.kind", parse_adapter_kind);
       description.train_ranks = train_ranks(train_ranks_key, description.full_rank);
       for (std::size_t kind = 0; kind < module_kinds; ++kind)
         read_kind(description, kind, static_cast<int>(ranks.of[kind]));
       if (entry("linden.scaling") == foreign_scaling)
         description.foreign_scale = file_.scale(file_.modules.front().path);
       else
-        description.scaling = parse_scaling(entry("linden.scaling"));
+        description.scaling = parsed("linden.scaling", parse_scaling);
     } catch (const UsageError& error) {  // bad metadata are bad data
       throw DataError(text((directory_ / peft_weights_name).string(), ": ", error.what()));
     }
@@ -130,13 +130,23 @@ class PeftMetadata {
   }
 
  private:
+  /// What parse() makes of an entry; its refusal names the key.
+  template <class Parse>
+  [[nodiscard]] auto parsed(const std::string& key, Parse parse) const {
+    const std::string& found = entry(key);
+    try {
+      return parse(found);
+    } catch (const UsageError& error) {
+      throw UsageError(text("metadata ", key, ": ", error.what()));
+    }
+  }
   [[nodiscard]] const std::string& entry(const std::string& key) const {
     const auto found = file_.metadata.find(key);
     if (found == file_.metadata.end()) throw UsageError(text("metadata has linden.kind but lacks ", key));
     return found->second;
   }
   [[nodiscard]] RankSet train_ranks(const std::string& key, int full_rank) const {
-    const RankSet ranks = RankSet::parse(entry(key));
+    const RankSet ranks = parsed(key, RankSet::parse);
     if (ranks.largest() > full_rank)
       throw UsageError(text(key, " ", entry(key), ": the adapter's rank is ", full_rank));
     return ranks;
