@@ -14,9 +14,9 @@ s@^ *static constexpr T element\(@/** The operation on single elements. */ &@
 s@^ *static void cpu\(const Call<T>& call\)@/** The kernel on the CPU; shapes as the operation says. */ &@
 s@^ *static constexpr void vjp\(Vjp& v\)@/** Its inputs' gradients, from its results', in symbols. */ &@
 s@^struct Kernel<[A-Z][A-Za-z]*> @/** How this operation runs on a device. */ &@
-s@^ *static void run\(const Call<T>& call, const Queue& queue\)@/** Starts the kernels, in stream order; shapes as the operation says. */ &@
+s@^ *static void run\(const Call<T>& call, const Queue& queue\)@/** Starts the kernels, in stream order. */ &@
 s@^ *static long scratch\(const Call<T>& call, const Queue&@/** Floats of scratch memory that the call needs. */ &@
-s@^ *static constexpr long hidden = .*, intermediate = .*;@&  ///< columns of hidden states and inside the feed-forward network; blocks@
+s@^ *static constexpr long hidden = .*, intermediate = .*;@&  ///< columns outside and inside the feed-forward network; blocks@
 s@^ *static constexpr long heads = .*, kv_heads = .*;@&  ///< query heads, heads of keys and values, columns of a head@
 s@^ *static constexpr long vocabulary = .*, positions = .*;@&  ///< tokens it knows, positions it was made for@
 s@^ *static constexpr double epsilon = .*, theta = .*;@&  ///< of RMSNorm; base of the rotary frequencies@
@@ -26,7 +26,7 @@ s@^ *(friend )?(constexpr )?bool operator==\(.*= default;@/** True where all mem
 s@^ *auto operator<=>\(.*= default;@/** In the order of the members. */ &@
 # What a header promises, a line each: Shapes, Units, Errors, Source and their like.
 s@^/// ([A-Z][a-z]+)  +@/// <br><b>\1</b> @
-# Words behind several declarators are meant for all of them: `int a, b;  ///< words` becomes two declarations, each with the words.
+# Words behind several declarators are meant for all of them: `int a, b;  ///< words` becomes two declarations with these words.
 :several
-s@^((.*\*/)? *)((static constexpr |const )?[A-Za-z_][A-Za-z_0-9:]*(<[^;]*>)?) ([*a-zA-Z_][^,;()]*), ([*a-zA-Z_][^,;()]*(, [*a-zA-Z_][^,;()]*)*); +///< (.*)$@\1\3 \6; /**< \9 */ \3 \7;  ///< \9@
+s@^((.*\*/)? *)((static constexpr )?[A-Za-z_:]+(<[^;]*>)?) ([*a-zA-Z_][^,;()]*), ([*a-zA-Z_][^;()]*); +///< (.*)@\1\3 \6; /**< \8 */ \3 \7;  ///< \8@
 t several
