@@ -78,7 +78,7 @@ __device__ inline void adamw_pack(const AdamWBuffers& buffers, long i, float fac
   if (buffers.half != nullptr) store(buffers.half + i, half);
 }
 
-    /// Updates everything by the step, with gradients clipped to max_norm, and says their norm; not where it is not finite.
+    /// Updates everything by a step with gradients clipped to max_norm, unless their norm is not finite; says that norm.
 template <int Width>
 __global__ void __launch_bounds__(adamw_threads)
     adamw_update(AdamWBuffers buffers, long n, const double* pieces, double max_norm, AdamWStep<float> step, float* norm) {

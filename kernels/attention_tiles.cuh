@@ -165,7 +165,7 @@ struct AttentionShape {
 /// A tile of one sequence's queries or keys: those from `first` on. No tile: `rows` is 0.
 struct SequenceTile {
   int first_query = 0, queries = 0, first_key = 0, keys = 0;  ///< the sequence's rows
-  int first = 0, rows = 0;                                    ///< the tile's first row, and the rows of all its tiles
+  int first = 0, rows = 0;                                    ///< the tile's first row; rows of all its tiles, 0: no tile
 
   /// Query i sees the keys before this one.
   __device__ int visible(int i) const { return keys - queries + i + 1; }
