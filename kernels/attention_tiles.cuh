@@ -27,7 +27,7 @@ struct Storage {
 /// columns and sums every 16th.
 template <class T, int Size, int ThreadColumns>
 struct PlainTiles {
-  static constexpr int size = Size, threads = 128, lanes_per_row = 16;  ///< padded head, threads of a block, lanes that share a row
+  static constexpr int size = Size, threads = 128, lanes_per_row = 16;  ///< padded head, threads of a block, lanes on a row
   static constexpr int thread_rows = 4, thread_columns = ThreadColumns;  ///< what a thread holds of the scores
   static constexpr int thread_sums = Size / 16;                          ///< and, of as many rows, of the sums
   static constexpr int rows = threads / lanes_per_row * thread_rows, columns = 16 * ThreadColumns;  ///< of a block of scores
@@ -78,7 +78,7 @@ struct PlainTiles {
 /// sums the columns 2t and 2t + 1 (tensor_core.cuh).
 template <int Size, int Columns>
 struct TensorTiles {
-  static constexpr int size = Size, threads = 128, lanes_per_row = 4;  ///< padded head, threads of a block, lanes that share a row
+  static constexpr int size = Size, threads = 128, lanes_per_row = 4;  ///< padded head, threads of a block, lanes on a row
   static constexpr int thread_rows = 2, thread_columns = Columns / 4;       ///< what a thread holds of the scores
   static constexpr int thread_sums = Size / 4;                              ///< and, of as many rows, of the sums
   static constexpr int rows = threads / warp_size * 16, columns = Columns;  ///< of a block of scores

@@ -20,10 +20,10 @@ namespace linden {
 /// was reserved for) the largest content.
 struct Batch {
   std::vector<std::int32_t> ids;         ///< tokens of all sequences, one after the other
-  std::vector<std::int32_t> targets;     ///< what each token predicts; negative: nothing
+  std::vector<std::int32_t> targets;     ///< what should follow each token, or Sample::ignored
   std::vector<std::int32_t> positions;   ///< 0..n-1 in each sequence
   std::vector<std::int32_t> offsets{0};  ///< sequence s is [offsets[s], offsets[s + 1])
-  long counted = 0;                      ///< targets that are not negative
+  long counted = 0;                      ///< targets that are learned
 
   [[nodiscard]] std::size_t tokens() const { return ids.size(); }             ///< tokens in all
   [[nodiscard]] std::size_t sequences() const { return offsets.size() - 1; }  ///< sequences packed

@@ -159,7 +159,7 @@ struct SiluDerivative {
 
 namespace symbolic {
 
-/// A ⊙ b; a factor of one vanishes.
+/// a ⊙ b; a factor of one vanishes.
 constexpr Value hadamard(Value a, Value b) {
   if (is_constant(a, 1.0)) return b;
   if (is_constant(b, 1.0)) return a;
