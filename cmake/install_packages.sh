@@ -9,7 +9,7 @@ if ! command -v dpkg-query >/dev/null; then
   echo "This is not Debian or Ubuntu. What is needed, by its Debian names: $*" >&2
   for package in "$@"; do
     case $package in
-      g++ | cmake | ccache) tool=$package ;;
+      g++ | cmake | ccache | doxygen) tool=$package ;;
       clang) tool=clang++ ;;
       ninja-build) tool=ninja ;;
       gnuplot-nox) tool=gnuplot ;;

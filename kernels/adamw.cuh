@@ -17,15 +17,15 @@ namespace linden::cuda {
 
 /// The buffers of one step, on the device.
 struct AdamWBuffers {
-  float* param = nullptr;
-  const float* grad = nullptr;
-  float *m = nullptr, *v = nullptr;
-  bfloat16* half = nullptr;  ///< param rounded, for products; null: not wanted
+  float* param = nullptr;            ///< masters, updated
+  const float* grad = nullptr;       ///< the gradients, read
+  float *m = nullptr, *v = nullptr;  ///< the moments, updated
+  bfloat16* half = nullptr;          ///< param rounded, for products; null: not wanted
 };
 
 // ---- norm ---
 
-inline constexpr int adamw_threads = 256;
+inline constexpr int adamw_threads = 256;  ///< of a block
 
 /// Blocks that share n elements: enough to fill a device, few enough for each of them to add up the others' sums.
 [[nodiscard]] constexpr long adamw_blocks(long n) {
@@ -78,6 +78,7 @@ __device__ inline void adamw_pack(const AdamWBuffers& buffers, long i, float fac
   if (buffers.half != nullptr) store(buffers.half + i, half);
 }
 
+    /// Updates everything by a step with gradients clipped to max_norm, unless their norm is not finite; says that norm.
 template <int Width>
 __global__ void __launch_bounds__(adamw_threads)
     adamw_update(AdamWBuffers buffers, long n, const double* pieces, double max_norm, AdamWStep<float> step, float* norm) {

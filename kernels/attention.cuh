@@ -26,7 +26,7 @@ namespace linden::cuda {
 
 // ---- kernels ------------------------------------------------------------------------------------------------------
 
-inline constexpr float log2_e = 1.4426950408889634F;
+inline constexpr float log2_e = 1.4426950408889634F;  ///< 1 / ln 2
 
 /// The softmax of rows whose scores come a block at a time: what has been seen so far.
 template <class Tiles>
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(Tiles::threads, Tiles::size < 128 ? 3 : 2)
                     queries);
 }
 
-inline constexpr int along_lanes = 8;
+inline constexpr int along_lanes = 8;  ///< lanes that share a row of one head
 
 /// along [tokens, heads] = sum over a head's columns of o do, by along_lanes lanes each.
 template <int Width, class T>
@@ -134,13 +134,14 @@ __global__ void attention_along(Operand<T> o, Operand<T> g, float* along, long h
 
 /// What the backward kernels read of every query: log-sum-exp [tokens, heads] and sum(do o).
 struct QuerySums {
-  const float* lse;
-  long lse_stride;
-  const float* along;
-  long heads;
+  const float* lse;    ///< log-sum-exp, natural
+  long lse_stride;     ///< elements from row to row
+  const float* along;  ///< sum(do o), [tokens, heads]
+  long heads;          ///< of queries
 
   /// log2 of the sum of exponentials: the base of the probabilities.
   __device__ float base(int row, int head) const { return lse[row * lse_stride + head] * log2_e; }
+  /// sum(do o) of a query's head.
   __device__ float slope(int row, int head) const { return along[row * heads + head]; }
 };
 

@@ -17,8 +17,9 @@ namespace linden::cuda {
 /// Shared memory for Count elements: raw, because an element may have a constructor.
 template <class T, int Count>
 struct Storage {
-  alignas(16) unsigned char bytes[static_cast<std::size_t>(Count) * sizeof(T)];
+  alignas(16) unsigned char bytes[static_cast<std::size_t>(Count) * sizeof(T)];  ///< the elements' bytes
 
+  /// The elements.
   __device__ T* elements() { return reinterpret_cast<T*>(bytes); }
 };
 
@@ -26,16 +27,18 @@ struct Storage {
 /// columns and sums every 16th.
 template <class T, int Size, int ThreadColumns>
 struct PlainTiles {
-  static constexpr int size = Size, threads = 128, lanes_per_row = 16;
-  static constexpr int thread_rows = 4, thread_columns = ThreadColumns, thread_sums = Size / 16;
-  static constexpr int rows = threads / lanes_per_row * thread_rows, columns = 16 * ThreadColumns;
-  static constexpr int stride = Size + pack_size<T>;  ///< of a tile's rows; apart, so that reads meet no bank conflicts
-  using Scores = float[thread_rows][thread_columns];
-  using Sums = float[thread_rows][thread_sums];
-  using Staging = Storage<float, rows*(columns + 4)>;
+  static constexpr int size = Size, threads = 128, lanes_per_row = 16;  ///< padded head, threads of a block, lanes on a row
+  static constexpr int thread_rows = 4, thread_columns = ThreadColumns;  ///< what a thread holds of the scores
+  static constexpr int thread_sums = Size / 16;                          ///< and, of as many rows, of the sums
+  static constexpr int rows = threads / lanes_per_row * thread_rows, columns = 16 * ThreadColumns;  ///< of a block of scores
+  static constexpr int stride = Size + pack_size<T>;   ///< of a tile's rows; apart, so that reads meet no bank conflicts
+  using Scores = float[thread_rows][thread_columns];   ///< what a thread holds of a block of scores
+  using Sums = float[thread_rows][thread_sums];        ///< what a thread holds of the sums
+  using Staging = Storage<float, rows*(columns + 4)>;  ///< shared memory in which scores pass from lane to lane
 
   /// Row and column in the tile of this thread's element.
   __device__ static int row(int r) { return static_cast<int>(threadIdx.x) / 16 * thread_rows + r; }
+  /// Column in the tile of this thread's element.
   __device__ static int column(int c) { return static_cast<int>(threadIdx.x) % 16 + 16 * c; }
 
   /// scores = a [rows, size] b [columns, size]^T.
@@ -75,19 +78,26 @@ struct PlainTiles {
 /// sums the columns 2t and 2t + 1 (tensor_core.cuh).
 template <int Size, int Columns>
 struct TensorTiles {
-  static constexpr int size = Size, threads = 128, lanes_per_row = 4;
-  static constexpr int thread_rows = 2, thread_columns = Columns / 4, thread_sums = Size / 4;
-  static constexpr int rows = threads / warp_size * 16, columns = Columns;
-  static constexpr int stride = Size + pack_size<bfloat16>;
-  using Scores = float[thread_rows][thread_columns];
-  using Sums = float[thread_rows][thread_sums];
+  static constexpr int size = Size, threads = 128, lanes_per_row = 4;  ///< padded head, threads of a block, lanes on a row
+  static constexpr int thread_rows = 2, thread_columns = Columns / 4;       ///< what a thread holds of the scores
+  static constexpr int thread_sums = Size / 4;                              ///< and, of as many rows, of the sums
+  static constexpr int rows = threads / warp_size * 16, columns = Columns;  ///< of a block of scores
+  static constexpr int stride = Size + pack_size<bfloat16>;  ///< of a tile's rows; apart, so that reads meet no bank conflicts
+  using Scores = float[thread_rows][thread_columns];         ///< what a thread holds of a block of scores
+  using Sums = float[thread_rows][thread_sums];              ///< what a thread holds of the sums
+  /// Nothing passes through shared memory.
   struct Staging {};
 
+  /// This thread's place in its warp.
   __device__ static int lane() { return static_cast<int>(threadIdx.x) % warp_size; }
+  /// The first of its warp's rows.
   __device__ static int first_row() { return static_cast<int>(threadIdx.x) / warp_size * 16; }
+  /// Row in the tile of this thread's element.
   __device__ static int row(int r) { return first_row() + lane() / 4 + 8 * r; }
+  /// Column in the tile of this thread's element.
   __device__ static int column(int c) { return c / 2 * 8 + lane() % 4 * 2 + c % 2; }
 
+  /// scores = a [rows, size] b [columns, size]^T.
   __device__ static void multiply(const bfloat16* a, const bfloat16* b, Scores& scores) {
     for (auto& of_row : scores)
       for (float& score : of_row) score = 0;
@@ -146,16 +156,16 @@ using Tiles = std::conditional_t<std::is_same_v<T, bfloat16>, TensorTiles<Size, 
 /// What all blocks of a call know.
 struct AttentionShape {
   const std::int32_t* spans;  ///< [sequences, 4]
-  int sequences;
-  int size, group;  ///< of a head; query heads per kv head
-  float scale;
-  bool packed;  ///< rows of heads are aligned to 16 bytes
+  int sequences;              ///< packed in the batch
+  int size, group;            ///< of a head; query heads per kv head
+  float scale;                ///< what scores are multiplied with
+  bool packed;                ///< rows of heads are aligned to 16 bytes
 };
 
 /// A tile of one sequence's queries or keys: those from `first` on. No tile: `rows` is 0.
 struct SequenceTile {
-  int first_query = 0, queries = 0, first_key = 0, keys = 0;
-  int first = 0, rows = 0;
+  int first_query = 0, queries = 0, first_key = 0, keys = 0;  ///< the sequence's rows
+  int first = 0, rows = 0;                                    ///< the tile's first row; rows of all its tiles, 0: no tile
 
   /// Query i sees the keys before this one.
   __device__ int visible(int i) const { return keys - queries + i + 1; }
@@ -191,11 +201,13 @@ __device__ inline SequenceTile find_tile(const AttentionShape& shape, unsigned t
 /// The columns of one head in one sequence's rows.
 template <class T>
 struct HeadRows {
-  T* data;
-  int stride, rows;
+  T* data;           ///< the first element of the first row
+  int stride, rows;  ///< elements from row to row; rows of the sequence
 
+  /// Rows first_row to first_row + count - 1 of x, the columns of `head`.
   __device__ HeadRows(const Operand<T>& x, int first_row, int count, int head, int size)
       : data(x.row(first_row) + head * size), stride(static_cast<int>(x.stride)), rows(count) {}
+  /// The head's columns of a row.
   __device__ T* row(int index) const { return data + static_cast<long>(index) * stride; }
 };
 
@@ -203,10 +215,10 @@ struct HeadRows {
 /// so that elements of 16 are not taken apart.
 template <class T, class Tiles, int Rows>
 struct Moving {
-  using Word = std::uint32_t;
-  static constexpr int width = pack_size<T>, packs = Tiles::size / width;  // of a row
-  static constexpr int held = (Rows * packs + Tiles::threads - 1) / Tiles::threads;
-  Pack<Word, 4> pack[held];
+  using Word = std::uint32_t;                                                        ///< what moves
+  static constexpr int width = pack_size<T>, packs = Tiles::size / width;            ///< elements of a pack, packs of a row
+  static constexpr int held = (Rows * packs + Tiles::threads - 1) / Tiles::threads;  ///< packs of a thread
+  Pack<Word, 4> pack[held];                                                          ///< on their way
 
   /// Asks for the rows from `first` on; what lies outside is 0.
   __device__ void read(const HeadRows<T>& from, int first, const AttentionShape& shape) {
@@ -223,6 +235,7 @@ struct Moving {
           if (e + j < shape.size) put_element(pack[n], j, at[j]);
     }
   }
+  /// Puts the rows that were asked for into shared memory, Tiles::stride elements apart.
   __device__ void write(T* tile) const {
     for (int n = 0; n < held; ++n)
       if (const int i = n * Tiles::threads + static_cast<int>(threadIdx.x); i < Rows * packs)

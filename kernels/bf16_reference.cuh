@@ -14,11 +14,12 @@ namespace cuda {
 
 /// A factor's place in the flat buffers; p: where its row of P begins, or -1 for a B.
 struct ReferenceLeaf {
-  long first, count, columns, p;
+  long first, count, columns, p;  ///< in elements
 };
 
-inline constexpr int reference_threads = 256;
+inline constexpr int reference_threads = 256;  ///< of a block
 
+/// The value after a round trip through bfloat16.
 __device__ inline float rounded_to_bf16(float value) { return to_float(from_float<bfloat16>(value)); }
 
 /// Calls visit(index in the flat buffers, leaf, column) for the elements of leaf blockIdx.y that are this thread's.
@@ -59,9 +60,10 @@ static __global__ void reference_norms(const float* gradients, const ReferenceLe
 
 /// What a step is clipped by.
 struct ReferenceClip {
-  float norm, factor;
+  float norm, factor;  ///< of all gradients; what they are multiplied with where it is below 1
 };
 
+/// The rounded norm of the factors' norms, and what follows from it.
 static __global__ void reference_clip(const float* norms, long leaves, double max_norm, ReferenceClip* clip) {
   double squares = 0;
   for (long k = threadIdx.x; k < leaves; k += blockDim.x) squares += static_cast<double>(norms[k]) * static_cast<double>(norms[k]);
@@ -88,9 +90,11 @@ static __global__ void reference_update(AdamWBuffers buffers, long n, const Refe
 
 }  // namespace cuda
 
+/// On a device; the members are those of the CPU's.
 template <LlamaConfiguration C, class T>
 class ReferenceTraining<C, T, cuda::OnDevice> {
  public:
+  /// `trained` holds rounded parameters in the layout of AdapterFactors, and must outlive this.
   ReferenceTraining(TrainedParameters<T, cuda::OnDevice>& trained, const AdapterDescription& description, const cuda::OnDevice& backend)
       : trained_(trained),
         backend_(backend),
@@ -107,6 +111,7 @@ class ReferenceTraining<C, T, cuda::OnDevice> {
     norms_.reserve(leaves_.size());
   }
 
+  /// Before a micro-batch with P in these rows.
   ReferenceMicroBatch<C, T> begin(const RankRows<float>& rows) {
     backend_.clear(micro_memory_.data(), trained_.parameters().size());
     if (!folds_p_) return {factors_, rows, micro_};
@@ -115,10 +120,12 @@ class ReferenceTraining<C, T, cuda::OnDevice> {
                scaled_memory_.data());
     return {scaled_, RankRows<float>(ones_.data(), rows.active()), micro_};
   }
+  /// After it: its gradients are added to the step's.
   void end(const RankRows<float>&) {
     for_leaves("reference_add", &cuda::reference_add, micro_memory_.data(), leaf_memory_.data(),
                folds_p_ ? p_memory_.data() : nullptr, trained_.gradients());
   }
+  /// Clips and steps, unless the gradients' norm is not finite. \return it, before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
     const auto n = static_cast<long>(trained_.parameters().size()), leaves = static_cast<long>(leaves_.size());
     const cuda::Stream stream = backend_.device().stream();

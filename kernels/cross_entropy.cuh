@@ -18,9 +18,10 @@ namespace linden::cuda {
 
 /// A float for every row; null: not wanted.
 struct FloatColumn {
-  float* data = nullptr;
-  long stride = 1;
+  float* data = nullptr;  ///< the first of them
+  long stride = 1;        ///< floats from row to row
 
+  /// Sets the float of a row, where it is wanted.
   __device__ void set(long row, float value) const {
     if (data != nullptr) data[row * stride] = value;
   }
@@ -28,8 +29,9 @@ struct FloatColumn {
 
 /// The largest of some numbers and the sum of exp(number - largest), of one thread's numbers until it is joined.
 struct Exponentials {
-  float highest = Max::neutral, sum = 0;
+  float highest = Max::neutral, sum = 0;  ///< of the numbers so far
 
+  /// Takes some more numbers.
   template <class T, int Width>
   __device__ void add(const Pack<T, Width>& pack) {
     float above = highest;
@@ -81,6 +83,7 @@ __device__ inline void write_slopes(T* row, long n, const Exponentials& all, lon
   });
 }
 
+/// The cross-entropy of row blockIdx.x; with `slopes` the row becomes scale * d(cross-entropy) / d(logits).
 template <int Width, class T>
 __global__ void __launch_bounds__(1024) cross_entropy_of_row(Operand<T> logits, const std::int32_t* targets,
                                                              const float* scale, bool slopes, FloatColumn losses) {
@@ -110,6 +113,7 @@ __device__ inline bool beats(const Pack<T, Width>& pack, long j, float wanted, l
   return any;
 }
 
+    /// The cross-entropy of row blockIdx.x, and 1 where its target has the highest logit; both 0 where there is no target.
 template <int Width, class T>
 __global__ void __launch_bounds__(1024)
     score_of_row(Operand<T> logits, const std::int32_t* targets, FloatColumn losses, FloatColumn correct) {
@@ -144,7 +148,7 @@ static __global__ void sum_of_losses(const float* losses, long n, const float* s
 
 // ---- launchers ---
 
-/// Calls body.operator()<Width>() with the widest pack that rows of logits can be read in, up to a rest.
+/// Calls `body.operator()<Width>()` with the widest pack that rows of logits can be read in, up to a rest.
 template <class T, class Body>
 void with_width_of_rows(Operand<T> logits, Body&& body) {
   logits.columns -= logits.columns % pack_size<T>;

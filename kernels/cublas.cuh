@@ -14,6 +14,7 @@
 
 namespace linden::cuda {
 
+/// Throws DeviceError, with the product's extents, for what failed.
 inline void check(cublasStatus_t status, const ProductShape& shape, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw DeviceError(text("linden: the product [", shape.m, ", ", shape.k, "] * [", shape.k, ", ", shape.n, "] in ",
@@ -23,6 +24,7 @@ inline void check(cublasStatus_t status, const ProductShape& shape, const char* 
 /// One product as cuBLASLt knows it. It thinks in columns, so it is asked for C^T = op(B)^T op(A)^T.
 class PreparedProduct {
  public:
+  /// Asks cuBLASLt for its algorithm, with so many bytes of workspace.
   PreparedProduct(cublasLtHandle_t handle, const ProductShape& shape, std::size_t workspace) : shape_(shape) {
     const cudaDataType_t type = shape.narrow ? CUDA_R_16BF : CUDA_R_32F, type_c = shape.wide_c ? CUDA_R_32F : type;
     check(cublasLtMatmulDescCreate(&description_, CUBLAS_COMPUTE_32F, CUDA_R_32F), shape, "description");
@@ -41,6 +43,7 @@ class PreparedProduct {
     if (description_ != nullptr) cublasLtMatmulDescDestroy(description_);
   }
 
+  /// Starts the product on the stream.
   void run(cublasLtHandle_t handle, const void* a, const void* b, void* c, void* workspace, std::size_t bytes,
            Stream stream) const {
     const float alpha = 1, beta = shape_.accumulate ? 1 : 0;
@@ -87,6 +90,7 @@ class PreparedProduct {
 /// cuBLASLt, its workspace, and every product that was asked for so far.
 class Products {
  public:
+  /// Takes the workspace, on the current device.
   explicit Products(std::size_t workspace_bytes = std::size_t(32) << 20U) : workspace_(workspace_bytes) {
     check(cublasLtCreate(&handle_), {}, "cuBLASLt cannot be started");
   }
@@ -94,6 +98,7 @@ class Products {
   Products& operator=(const Products&) = delete;
   ~Products() { cublasLtDestroy(handle_); }
 
+  /// C = or += op(A) op(B), in stream order; a shape seen for the first time is prepared.
   void run(const ProductShape& shape, const void* a, const void* b, void* c, Stream stream) {
     auto& prepared = prepared_[shape];
     if (prepared == nullptr) prepared = std::make_unique<PreparedProduct>(handle_, shape, workspace_.size());

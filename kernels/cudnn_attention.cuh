@@ -92,6 +92,7 @@ bool fused_serves(const FusedAttention* fused, const FusedOperands<T>& operands,
 template <class T>
 class FusedRun {
  public:
+  /// A call as cuDNN would run it; nothing is started.
   FusedRun(const Call<T>& call, const Operand<T>& spans, bool backward, const Queue& queue)
       : queue_(queue),
         spans_(spans),
@@ -99,9 +100,11 @@ class FusedRun {
         shape_(detail::fused_shape(call, operands_, spans.rows)),
         serves_(detail::fused_serves(queue.fused, operands_, shape_, backward)) {}
 
+  /// Whether cuDNN takes the call over.
   [[nodiscard]] bool serves() const { return serves_; }
   /// Floats of scratch memory.
   [[nodiscard]] long scratch() const { return layout().count; }
+  /// Starts it, in stream order.
   void start() const {
     const detail::FusedScratch at = layout();
     auto* const offsets = reinterpret_cast<std::int64_t*>(queue_.scratch);

@@ -18,7 +18,7 @@ namespace linden::cuda {
 /// The matrices of a call: of rows of tokens, in columns heads * size (q, o, upstream, dq), kv_heads * size (k, v, dk,
 /// dv) or heads (log_sums).
 enum class FusedTensor : std::uint8_t { q, k, v, o, log_sums, upstream, dq, dk, dv };
-inline constexpr std::size_t fused_tensors = 9;
+inline constexpr std::size_t fused_tensors = 9;  ///< how many kinds there are
 
 /// Keys' rows, not queries'.
 constexpr bool of_keys(FusedTensor t) {
@@ -29,12 +29,15 @@ constexpr bool of_keys(FusedTensor t) {
 /// new sizes share a few graphs. `tokens` bounds the length of a sequence, too: the host does not know the lengths, and
 /// to fetch them would stop it at every step. A bound that is too high costs blocks that end at once.
 struct FusedShape {
-  long sequences = 0, tokens = 0;  ///< at most
-  int heads = 0, kv_heads = 0, size = 0;
+  long sequences = 0, tokens = 0;             ///< at most
+  int heads = 0, kv_heads = 0, size = 0;      ///< of queries, of keys and values; columns of a head
   std::array<long, fused_tensors> strides{};  ///< elements from row to row; 0: the call has no such matrix
 
+  /// Elements from row to row; 0: the call has no such matrix.
   [[nodiscard]] constexpr long stride(FusedTensor t) const { return strides[static_cast<std::size_t>(t)]; }
+  /// Whether the call has such a matrix.
   [[nodiscard]] constexpr bool has(FusedTensor t) const { return stride(t) != 0; }
+  /// Whether the gradients are asked for.
   [[nodiscard]] constexpr bool backward() const { return has(FusedTensor::dq); }
   auto operator<=>(const FusedShape&) const = default;
 };

@@ -12,6 +12,7 @@
 
 namespace linden::cuda {
 
+/// y[t] = table[ids[t]], a row a block.
 template <int Width, class T, class Stored>
 __global__ void embedding(Operand<const Stored> table, const std::int32_t* ids, Operand<T> y) {
   const Stored* const from = table.row(ids[blockIdx.x]);

@@ -17,6 +17,7 @@ namespace linden::cuda {
 /// One GPU's stream and what the work on it shares. Plans that are run on the same memory again are replayed (replay.cuh).
 class Device {
  public:
+  /// Device `number` of this machine. Throws DeviceError where there is none.
   explicit Device(int number = 0) {
     use_device(number);
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cannot make a stream");
@@ -29,7 +30,7 @@ class Device {
     cudaStreamDestroy(stream_);
   }
 
-  [[nodiscard]] Stream stream() const { return stream_; }
+  [[nodiscard]] Stream stream() const { return stream_; }  ///< on which everything is started
   /// A queue whose scratch memory holds `floats`.
   [[nodiscard]] Queue queue(long floats) {
     if (static_cast<std::size_t>(floats) > scratch_.size()) {
@@ -44,8 +45,8 @@ class Device {
     replays_.clear();
     fused_ = std::move(fused);
   }
-  [[nodiscard]] Staging& staging() { return staging_; }
-  [[nodiscard]] Replays& replays() { return replays_; }
+  [[nodiscard]] Staging& staging() { return staging_; }  ///< the way of the host's data to the device
+  [[nodiscard]] Replays& replays() { return replays_; }  ///< what is replayed
   /// Waits for everything that was started.
   void wait() const { check(cudaStreamSynchronize(stream_), "the GPU's work failed"); }
 
@@ -62,8 +63,10 @@ class Device {
 template <class T>
 class Workspace {
  public:
+  /// No memory is taken yet.
   explicit Workspace(Device& device) : device_(&device) {}
-  [[nodiscard]] Device& device() const { return *device_; }
+  [[nodiscard]] Device& device() const { return *device_; }  ///< where it is
+  /// The first of `count` elements; what was there is lost when the memory grows.
   T* reserve(std::size_t count) {
     memory_.reserve(count);
     return memory_.data();
@@ -78,10 +81,12 @@ class Workspace {
 class OnDevice {
  public:
   template <class T>
-  using Buffer = cuda::Buffer<T>;
+  using Buffer = cuda::Buffer<T>;  ///< memory for elements on the device
 
+  /// Refers to `device`.
   explicit OnDevice(Device& device) : device_(&device) {}
 
+  /// Scratch memory for plans; empty at first.
   template <class T>
   [[nodiscard]] Workspace<T> workspace() const {
     return Workspace<T>(*device_);
@@ -93,18 +98,22 @@ class OnDevice {
     device_->staging().upload(elements, buffer.data(), device_->stream());
     return buffer.data();
   }
+  /// Sets `count` elements to zero, in stream order.
   template <class T>
   void clear(T* data, std::size_t count) const {
     check(cudaMemsetAsync(data, 0, count * sizeof(T), device_->stream()), "cannot clear memory");
   }
+  /// to = from, both on the device, in stream order.
   template <class T>
   void copy(const T* from, std::size_t count, T* to) const {
     check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToDevice, device_->stream()), "cannot copy on the GPU");
   }
+  /// Row i of `from` becomes row places[i] of `to`, in stream order.
   template <class T>
   void scatter_rows(const T* from, const std::int32_t* places, long rows, long columns, T* to) const {
     cuda::scatter_rows(from, places, rows, columns, to, device_->stream());
   }
+  /// The first of the highest elements of every row of n. Waits for the device.
   void best_columns(const float* elements, long n, std::span<std::int32_t> columns) const {
     const Queue queue = device_->queue(static_cast<long>(columns.size()));
     auto* const best = reinterpret_cast<std::int32_t*>(queue.scratch);
@@ -116,7 +125,7 @@ class OnDevice {
   void fetch(const T* from, std::span<T> to) const {
     download(from, to, device_->stream());
   }
-  [[nodiscard]] Device& device() const { return *device_; }
+  [[nodiscard]] Device& device() const { return *device_; }  ///< what it refers to
 
  private:
   Device* device_;
@@ -130,6 +139,7 @@ void check_widths(const Program& p, int node, const Operand<T>& operand) {
     throw ShapeError(text("linden: a result of ", p.graph[node].op->name, " is float on every device; bind a tensor of floats"));
 }
 
+/// Starts an operation's kernels, with the scratch memory they ask for.
 template <class Operation, class T>
 void run_kernel(const Call<T>& call, Device& device) {
   long floats = 0;
@@ -138,6 +148,7 @@ void run_kernel(const Call<T>& call, Device& device) {
   Kernel<Operation>::template run<T>(call, device.queue(floats));
 }
 
+/// Starts step S of a plan.
 template <class Code, int S, class T>
 void run_step(const linden::detail::Binding<T>& binding, const linden::detail::Operands<T>& operands, Device& device) {
   static constexpr const Step& step = Code::plan.steps[S];

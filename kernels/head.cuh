@@ -19,8 +19,10 @@ inline long logit_bytes = 1L << 28;
 /// Memory of one call for a head of V rows: logits [chunk, V], whose rows begin at whole packs, then the losses of all tokens.
 template <class T>
 struct HeadScratch {
-  long chunk, vocabulary, stride, losses_at;
+  long chunk, vocabulary;  ///< tokens at a time; rows of the head
+  long stride, losses_at;  ///< elements from row to row; floats before the losses
 
+  /// For a head of so many rows; as many tokens at a time as logit_bytes allow.
   HeadScratch(long token_count, long vocabulary_size)
       : vocabulary(vocabulary_size), stride(blocks_for(vocabulary_size, pack_size<T>) * pack_size<T>) {
     const long row_bytes = stride * static_cast<long>(sizeof(T));
@@ -28,6 +30,7 @@ struct HeadScratch {
     losses_at = blocks_for(chunk * row_bytes, 256) * 64;
   }
 
+  /// Floats of scratch memory in all.
   [[nodiscard]] long floats(long token_count) const { return losses_at + token_count; }
   /// The logits of `count` tokens.
   [[nodiscard]] Operand<T> logits(const Queue& queue, long count) const {
@@ -38,7 +41,7 @@ struct HeadScratch {
     operand.stride = stride;
     return operand;
   }
-  [[nodiscard]] float* losses(const Queue& queue) const { return queue.scratch + losses_at; }
+  [[nodiscard]] float* losses(const Queue& queue) const { return queue.scratch + losses_at; }  ///< of all tokens
 };
 
 /// Forms the logits of all tokens, chunk by chunk, and calls body(first token, logits).

@@ -18,18 +18,19 @@
 #include <cuda_runtime.h>
 #endif
 
+/// The library on NVIDIA GPUs.
 namespace linden::cuda {
 
-using Stream = cudaStream_t;
+using Stream = cudaStream_t;  ///< where kernels are started, in order
 
 /// What tells matrix products apart; strides in elements from row to row.
 struct ProductShape {
-  long m = 0, n = 0, k = 0;
-  long stride_a = 0, stride_b = 0, stride_c = 0;
-  bool transposed_a = false, transposed_b = false;
-  bool narrow = false;  ///< A and B are bfloat16, else float
-  bool wide_c = false;  ///< C is float, else as A and B
-  bool accumulate = false;
+  long m = 0, n = 0, k = 0;                         ///< C [m, n] = A [m, k] B [k, n]
+  long stride_a = 0, stride_b = 0, stride_c = 0;    ///< of A, B and C
+  bool transposed_a = false, transposed_b = false;  ///< used as its transpose
+  bool narrow = false;                              ///< A and B are bfloat16, else float
+  bool wide_c = false;                              ///< C is float, else as A and B
+  bool accumulate = false;                          ///< added to C instead of assigned
 
   auto operator<=>(const ProductShape&) const = default;
 };
@@ -39,24 +40,27 @@ class FusedAttention;  // kernels/cudnn_attention.hpp
 
 /// Where kernels are started: in order on one stream, with memory that the call may use while it runs.
 struct Queue {
-  Stream stream{};
-  Products* products = nullptr;
+  Stream stream{};                  ///< everything is started on it
+  Products* products = nullptr;     ///< cuBLASLt's
   float* scratch = nullptr;         ///< as many floats as the operation's Kernel asked for, 256-byte aligned
   FusedAttention* fused = nullptr;  ///< takes over where it serves
 };
 
 /// How an operation runs on a device: specialised beside its kernels with
+///
 ///     template <class T> static void run(const Call<T>& call, const Queue& queue);      // T float or bfloat16
 ///     template <class T> static long scratch(const Call<T>& call, const Queue& queue);  // optional: floats of scratch
+///
 /// All pointers of the call are the device's; empty tensors are allowed. Results whose `data` is null are not wanted.
 template <class Operation>
 struct Kernel;
 
-inline constexpr int warp_size = 32;
+inline constexpr int warp_size = 32;  ///< threads that run together
 
 // ---- elements ---
 
-__device__ inline float to_float(float x) { return x; }
+__device__ inline float to_float(float x) { return x; }  ///< the same
+/// Exact.
 __device__ inline float to_float(bfloat16 x) {
 #ifdef __CUDA_ARCH__
   return __uint_as_float(static_cast<unsigned>(x.bits) << 16U);
@@ -65,6 +69,7 @@ __device__ inline float to_float(bfloat16 x) {
 #endif
 }
 
+/// Rounded to the nearest where T is narrower.
 template <class T>
 __device__ inline T from_float(float x) {
   if constexpr (sizeof(T) == 4) {
@@ -109,7 +114,7 @@ __device__ inline void put(T* to, float value, bool accumulate) {
 /// Neighbouring elements, moved in one access.
 template <class T, int Width>
 struct alignas(sizeof(T) * Width) Pack {
-  T at[Width];
+  T at[Width];  ///< in order
 };
 /// Elements of T in 16 bytes, the widest access.
 template <class T>
@@ -120,6 +125,7 @@ template <int Width, class T>
 __device__ inline Pack<std::remove_const_t<T>, Width> load(T* from) {
   return *reinterpret_cast<const Pack<std::remove_const_t<T>, Width>*>(from);
 }
+/// Writes a pack in one access; `to` is aligned to it.
 template <class T, int Width>
 __device__ inline void store(T* to, const Pack<T, Width>& pack) {
   *reinterpret_cast<Pack<T, Width>*>(to) = pack;
@@ -131,7 +137,7 @@ bool fits_packs(const Operand<T>& x) {
   return x.columns % pack_size<T> == 0 && x.stride % pack_size<T> == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0;
 }
 
-/// Calls body.operator()<Width>() with the widest pack that fits all operands, or 1.
+/// Calls `body.operator()<Width>()` with the widest pack that fits all operands, or 1.
 template <class T, class Body, class... More>
 void with_width(Body&& body, const Operand<T>& first, const More&... more) {
   if (fits_packs(first) && (fits_packs(more) && ...))
@@ -151,16 +157,20 @@ float* floats(const Operand<T>& x) {
 
 // ---- reductions ---
 
+/// a + b.
 struct Plus {
+  /// a + b.
   template <class Value>
   __device__ Value operator()(Value a, Value b) const {
     return a + b;
   }
-  static constexpr float neutral = 0;
+  static constexpr float neutral = 0;  ///< changes nothing
 };
+/// The larger one.
 struct Max {
+  /// The larger one; b where a is not a number.
   __device__ float operator()(float a, float b) const { return a > b ? a : b; }
-  static constexpr float neutral = -__builtin_huge_valf();
+  static constexpr float neutral = -__builtin_huge_valf();  ///< changes nothing
 };
 
 /// Joins the values (float or double) of `Lanes` neighbouring lanes, a power of two, in a fixed order; each of them gets
@@ -189,7 +199,7 @@ __device__ inline Value block_reduce(Value value, Join join) {
 
 /// Blocks of a grid. Each extent may be 0: then nothing runs.
 struct Grid {
-  long x = 1, y = 1, z = 1;
+  long x = 1, y = 1, z = 1;  ///< its extents
 };
 
 /// Blocks of `size` that cover `count`.

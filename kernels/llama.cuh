@@ -23,6 +23,7 @@ class DeviceLlama {
  public:
   using Progress = std::function<void(std::size_t elements)>;  ///< sees how many have been sent, of LlamaWeights<C, T>::count()
 
+  /// Sends the weights, as T. Waits for the device.
   DeviceLlama(const FrozenLlama<C, float>& model, Device& device, const Progress& progress = {})
       : memory_(std::make_shared<Buffer<T>>(static_cast<std::size_t>(LlamaWeights<C, T>::count()))), weights_(memory_->data()) {
     std::size_t sent = 0;
@@ -41,7 +42,7 @@ class DeviceLlama {
     device.wait();
   }
 
-  [[nodiscard]] const LlamaWeights<C, T>& weights() const { return weights_; }
+  [[nodiscard]] const LlamaWeights<C, T>& weights() const { return weights_; }  ///< views of the device's memory
 
  private:
   /// Elements first to first + n - 1 of contiguous rows, as T.

@@ -14,12 +14,13 @@ namespace linden::cuda {
 /// Rows of a matrix as a loop reads or writes them; a single row is repeated, float is read whatever T is.
 template <class T>
 struct Lines {
-  T* data = nullptr;
-  float* wide = nullptr;
-  long stride = 0, columns = 0;
-  bool accumulate = false;
+  T* data = nullptr;             ///< the first element of the first row, or null
+  float* wide = nullptr;         ///< set instead of data for what is float although T is narrower
+  long stride = 0, columns = 0;  ///< elements from row to row, 0: one row again and again; elements of a row
+  bool accumulate = false;       ///< results only: added to
 };
 
+/// Rows of an operand, as a loop takes them.
 template <class T>
 Lines<T> lines_of(const Operand<T>& x) {
   Lines<T> lines;
@@ -34,19 +35,22 @@ Lines<T> lines_of(const Operand<T>& x) {
 /// What one root reads and writes.
 template <class T, int Reads>
 struct LoopLines {
-  Lines<T> in[Reads > 0 ? Reads : 1];
-  Lines<T> out;
+  Lines<T> in[Reads > 0 ? Reads : 1];  ///< what is read
+  Lines<T> out;                        ///< what is written
 };
 
 /// What a loop must know of node N, as numbers: device code cannot look into a plan.
 template <class Code, int Root, int N>
 struct LoopNode {
-  static constexpr bool inlined = N == Root || Code::plan.locations[N].place == Place::inlined;
+  static constexpr bool inlined = N == Root || Code::plan.locations[N].place == Place::inlined;  ///< computed in this loop
+  /// A number in the expression.
   static constexpr bool constant = linden::detail::is_constant_node(Code::program.graph.nodes[N]);
-  static constexpr float number = static_cast<float>(Code::program.graph.nodes[N].attributes[0]);
+  static constexpr float number = static_cast<float>(Code::program.graph.nodes[N].attributes[0]);  ///< which number
+  /// Its place among what is read, or -1.
   static constexpr int read = inlined ? -1 : linden::detail::loop_reads<Code, Root>().number(N);
   static constexpr int arity = Code::program.graph.nodes[N].op->arity;
-  static constexpr int first = Code::program.graph.nodes[N].inputs[0], second = Code::program.graph.nodes[N].inputs[1];
+  static constexpr int first = Code::program.graph.nodes[N].inputs[0];   ///< number of its first input
+  static constexpr int second = Code::program.graph.nodes[N].inputs[1];  ///< number of its second input
 };
 
 /// Node N of one element, from the values that its root reads.
@@ -78,6 +82,7 @@ __device__ inline void read_lines(const Lines<T>& x, long row, long column, floa
   }
 }
 
+/// One root of a loop: a block computes a row, a thread Width neighbouring elements at a time.
 template <int Width, class Code, int Root, class T, int Reads>
 __global__ void loop_rows(LoopLines<T, Reads> lines) {
   const long row = blockIdx.x;
@@ -120,8 +125,9 @@ void run_loop_root(const linden::detail::Operands<T>& operands, const Queue& que
 }
 
 template <class Code, int S, int R>
-inline constexpr int loop_root = Code::plan.roots[static_cast<std::size_t>(Code::plan.steps[S].first + R)];
+inline constexpr int loop_root = Code::plan.roots[static_cast<std::size_t>(Code::plan.steps[S].first + R)];  ///< root R of step S
 
+/// Starts the loops of all roots of step S.
 template <class Code, int S, class T, int... R>
 void run_loop(const linden::detail::Operands<T>& operands, const Queue& queue, std::integer_sequence<int, R...>) {
   (run_loop_root<Code, loop_root<Code, S, R>>(operands, queue), ...);
@@ -141,6 +147,7 @@ __global__ void copy_rows(Lines<T> from, Lines<T> to) {
   }
 }
 
+/// to = from, or += where it accumulates, in stream order.
 template <class T>
 void copy_operand(const Operand<T>& from, const Operand<T>& to, const Queue& queue) {
   if (to.columns > 0) launch("copy_rows", Grid{to.rows}, threads_for(to.columns, 4), queue.stream, &copy_rows<T>, lines_of(from), lines_of(to));

@@ -15,6 +15,7 @@
 
 namespace linden::cuda {
 
+/// Throws DeviceError where the runtime refused `what`.
 inline void check(cudaError_t status, const char* what) {
   if (status != cudaSuccess) throw DeviceError(text("linden: ", what, ": ", cudaGetErrorString(status)));
 }
@@ -64,6 +65,7 @@ template <class T>
 class Buffer {
  public:
   Buffer() = default;
+  /// Memory for `count` elements, whose values are not set. Throws DeviceError where it does not suffice.
   explicit Buffer(std::size_t count) : count_(count) {
     if (count == 0) return;
     const cudaError_t status = cudaMalloc(&data_, count * sizeof(T));
@@ -74,7 +76,9 @@ class Buffer {
     throw DeviceError(text("linden: ", count * sizeof(T), " bytes were needed on the GPU, ", free, " of ", total, " are free (",
                            cudaGetErrorString(status), "); a smaller batch or more recomputation needs less"));
   }
+  /// Takes the memory over.
   Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  /// Changes places with the other.
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);
@@ -88,8 +92,8 @@ class Buffer {
     *this = Buffer();  // first give back, then ask
     *this = Buffer(count);
   }
-  [[nodiscard]] T* data() const { return static_cast<T*>(data_); }
-  [[nodiscard]] std::size_t size() const { return count_; }
+  [[nodiscard]] T* data() const { return static_cast<T*>(data_); }  ///< the first element, or null
+  [[nodiscard]] std::size_t size() const { return count_; }         ///< elements there is room for
 
  private:
   void* data_ = nullptr;
@@ -135,7 +139,7 @@ class Staging {
            [&](T* elements, std::size_t first, std::size_t n) { std::memcpy(elements, from.data() + first, n * sizeof(T)); });
   }
 
-  static constexpr std::size_t piece_bytes = std::size_t(8) << 20U;
+  static constexpr std::size_t piece_bytes = std::size_t(8) << 20U;  ///< bytes sent at a time, at most
 
  private:
   struct Piece {

@@ -22,6 +22,7 @@ __device__ inline float inverse_rms(const T* x, long n, float epsilon) {
   return 1.0F / sqrtf(block_reduce(sum, Plus{}) / static_cast<float>(n) + epsilon);
 }
 
+/// y = x / rms(x) * w, a row a block.
 template <int Width, class T>
 __global__ void rms_norm(Operand<T> x, const T* w, Operand<T> y, float epsilon) {
   const T* const in = x.row(blockIdx.x);
@@ -79,6 +80,7 @@ __global__ void add_pieces(const float* sums, long pieces, Operand<T> to) {
   put(to.data + j, sum, to.accumulate);
 }
 
+/// y = softmax(x), a row a block.
 template <class T>
 __global__ void softmax(Operand<T> x, Operand<T> y) {
   const T* const in = x.row(blockIdx.x);
@@ -107,7 +109,7 @@ struct Kernel<RmsNorm> {
 
 template <>
 struct Kernel<RmsNormBackward> {
-  static constexpr long rows_per_piece = 64;
+  static constexpr long rows_per_piece = 64;  ///< rows whose share of dw is added up by one block
 
   template <class T>
   static long scratch(const Call<T>& call, const Queue&) {

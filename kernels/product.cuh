@@ -15,9 +15,9 @@ namespace linden::cuda {
 /// One factor of a product: row-major, `stride` elements from row to row.
 template <class T>
 struct DeviceFactor {
-  const T* data;
-  long stride;
-  bool transposed = false;
+  const T* data;            ///< as stored
+  long stride;              ///< elements from row to row as stored
+  bool transposed = false;  ///< used as its transpose
 };
 
 /// C = or += op(A) op(B). An empty inner extent gives zeros.

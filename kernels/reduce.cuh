@@ -16,8 +16,9 @@ namespace linden::cuda {
 
 /// The larger one, or the one that is not a number.
 struct MaxOrNan {
+  /// The larger one, or the one that is not a number.
   __device__ float operator()(float a, float b) const { return a != a || b <= a ? a : b; }
-  static constexpr float neutral = Max::neutral;
+  static constexpr float neutral = Max::neutral;  ///< changes nothing
 };
 
 // ---- kernels ---
@@ -64,12 +65,13 @@ __global__ void join_all(Operand<T> x, Operand<float> y) {
   if (threadIdx.x == 0) y.data[blockIdx.x] = value;
 }
 
+/// to[0] = value.
 template <class T>
 __global__ void set_value(T* to, float value) {
   if (threadIdx.x == 0) *to = from_float<T>(value);
 }
 
-inline constexpr int tile_size = 32, tile_threads = 256;
+inline constexpr int tile_size = 32, tile_threads = 256;  ///< rows and columns of a tile; of a block
 
 /// y [N, M] = x [M, N] transposed, a tile a block.
 template <class T>

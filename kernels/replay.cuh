@@ -21,7 +21,7 @@ class Graph {
   ~Graph() {
     if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
   }
-  [[nodiscard]] bool captured() const { return executable_ != nullptr; }
+  [[nodiscard]] bool captured() const { return executable_ != nullptr; }  ///< there is something to start
 
   /// Captures what `body` starts on the stream, without running it.
   template <class Body>
@@ -40,6 +40,7 @@ class Graph {
     cudaGraphDestroy(graph);
     check(status, "cannot make a graph");
   }
+  /// Starts what was captured, in stream order.
   void start(Stream stream) const { check(cudaGraphLaunch(executable_, stream), "cannot start a graph"); }
 
  private:

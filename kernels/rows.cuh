@@ -13,6 +13,7 @@ __global__ void scatter_row(const T* from, const std::int32_t* places, long colu
   for (long j = threadIdx.x; j < columns; j += blockDim.x) to[places[i] * columns + j] = from[i * columns + j];
 }
 
+/// Row i of `from` becomes row places[i] of `to`, in stream order.
 template <class T>
 void scatter_rows(const T* from, const std::int32_t* places, long rows, long columns, T* to, Stream stream) {
   launch("scatter_rows", {rows}, threads_for(columns, 4), stream, &scatter_row<T>, from, places, columns, to);
@@ -20,8 +21,8 @@ void scatter_rows(const T* from, const std::int32_t* places, long rows, long col
 
 /// An element and its column.
 struct Candidate {
-  float value = Max::neutral;
-  std::int32_t column = 0x7fffffff;
+  float value = Max::neutral;        ///< the element
+  std::int32_t column = 0x7fffffff;  ///< its place in the row
 
   /// Whether it comes before the other: higher, or equal and further left.
   __device__ bool beats(const Candidate& other) const {

@@ -20,6 +20,7 @@ namespace linden::cuda {
 /// Two bfloat16 in 32 bits.
 using Pair = std::uint32_t;
 
+/// Both rounded to the nearest; `low` in the lower 16 bits.
 __device__ inline Pair pair_of(float low, float high) {
 #ifdef __CUDA_ARCH__
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);

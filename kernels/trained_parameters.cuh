@@ -11,6 +11,7 @@
 
 namespace linden {
 
+/// On a device; the members are those of the CPU's, but for spans of its memory.
 template <class T>
 class TrainedParameters<T, cuda::OnDevice> {
  public:
@@ -28,15 +29,17 @@ class TrainedParameters<T, cuda::OnDevice> {
     for (const auto* buffer : {&gradients_, &m_, &v_}) backend_.clear(buffer->data(), parameters.size());
   }
 
+  /// Where they were given; behind the device until `read`.
   [[nodiscard]] std::span<float> parameters() const { return parameters_; }
+  /// What kernels read.
   [[nodiscard]] T* values() const {
     if constexpr (rounds)
       return rounded_.data();
     else
       return masters_.data();
   }
-  [[nodiscard]] float* gradients() const { return gradients_.data(); }
-  void clear_gradients() { backend_.clear(gradients_.data(), parameters_.size()); }
+  [[nodiscard]] float* gradients() const { return gradients_.data(); }               ///< what kernels add to
+  void clear_gradients() { backend_.clear(gradients_.data(), parameters_.size()); }  ///< sets them to zero, in stream order
 
   /// An AdamW step with gradients clipped to max_norm. \return their norm before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
@@ -55,12 +58,14 @@ class TrainedParameters<T, cuda::OnDevice> {
     if constexpr (rounds) all.half = rounded_.data();
     return all;
   }
+  /// The numbers of the next step, which is counted from now on.
   [[nodiscard]] AdamWStep<float> next_step(double learning_rate, const AdamWOptions& options) {
     return AdamWStep<float>(++updates_, learning_rate, options);
   }
   /// Takes back the last of them, which was not made.
   void forget_step() { --updates_; }
-  [[nodiscard]] std::size_t updates() const { return updates_; }
+  [[nodiscard]] std::size_t updates() const { return updates_; }  ///< AdamW steps made
+  /// AdamW's two means, brought to the host. Waits for the device.
   [[nodiscard]] std::array<std::vector<float>, 2> moments() const {
     std::array<std::vector<float>, 2> moments;
     for (std::size_t k = 0; k < 2; ++k) {
@@ -69,6 +74,7 @@ class TrainedParameters<T, cuda::OnDevice> {
     }
     return moments;
   }
+  /// Goes on from a state of as many parameters.
   void restore(const FineTuneState<float>& state) {
     std::ranges::copy(state.parameters, parameters_.begin());
     place_parameters();

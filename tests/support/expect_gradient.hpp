@@ -6,10 +6,10 @@
 ///     expect_gradient([](Expr<Shape<3, 4>> a, Expr<Shape<4, 2>> b) { return a * b; },
 ///                     random_tensor<Shape<3, 4>>(1), random_tensor<Shape<4, 2>>(2));
 ///
-/// Draws a random upstream G of the shape of f's result and compares, for every argument that is neither Frozen nor
-/// Ids, vjp(f) in double with central differences of sum(f * G), and the same in float with double. Shapes  f returns
-/// one Expr of any shape; arguments are tensors of double (int32 for Ids) or records of them. Units   errors are L2
-/// norms of differences over L2 norms of what is expected, per argument.
+/// Draws a random upstream G of the shape of f's result and compares, for every argument that is neither Frozen nor Ids,
+/// vjp(f) in double with central differences of sum(f * G), and the same in float with double.
+/// Shapes  f returns one Expr of any shape; arguments are tensors of double (int32 for Ids) or records of them.
+/// Units   errors are L2 norms of differences over L2 norms of what is expected, per argument.
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>

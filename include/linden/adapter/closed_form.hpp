@@ -1,9 +1,8 @@
 #pragma once
 /// \file
-/// The adapted layer as the paper writes it, and its gradients in closed form, all of them functions to trace. The
-/// compiler proves that differentiation arrives at the same expressions: static_assert(same(vjp<2>(Layer{}),
-/// GradientA{})). Shapes  row vectors: x [tokens, In], W [In, Out], A [In, R], p [R], B [R, Out], G = dL/dy [tokens,
-/// Out]; `Rows` takes
+/// The adapted layer as the paper writes it, and its gradients in closed form, all of them functions to trace. The compiler
+/// proves that differentiation arrives at the same expressions: static_assert(same(vjp<2>(Layer{}), GradientA{})).
+/// Shapes  row vectors: x [tokens, In], W [In, Out], A [In, R], p [R], B [R, Out], G = dL/dy [tokens, Out]; `Rows` takes
 ///         P [tokens, R] in p's stead, one row per token. R is a number or the name `rank`. W and p are frozen.
 /// Errors  a rank set beyond R does not compile.
 /// Source  MatryoshkaLoRA, arXiv:2605.07850, equations 4, 7, 12 and 13 (this file's comments give the number of each).
@@ -52,34 +51,38 @@ constexpr Expr<S> mask_rows(Expr<S> B, int r) {
 /// One adapted layer of `In` inputs, `Out` outputs and rank R: `Layer` and its gradients by hand.
 template <long In, long Out, long R = rank>
 struct ClosedForm {
-  using Input = Expr<Shape<tokens, In>>;
-  using Weight = Frozen<Expr<Shape<In, Out>>>;
-  using FactorA = Expr<Shape<In, R>>;
-  using Weights = Frozen<Expr<Shape<R>>>;
-  using WeightRows = Frozen<Expr<Shape<tokens, R>>>;
-  using FactorB = Expr<Shape<R, Out>>;
-  using Output = Expr<Shape<tokens, Out>>;
+  using Input = Expr<Shape<tokens, In>>;              ///< x
+  using Weight = Frozen<Expr<Shape<In, Out>>>;        ///< W
+  using FactorA = Expr<Shape<In, R>>;                 ///< A
+  using Weights = Frozen<Expr<Shape<R>>>;             ///< p
+  using WeightRows = Frozen<Expr<Shape<tokens, R>>>;  ///< P
+  using FactorB = Expr<Shape<R, Out>>;                ///< B
+  using Output = Expr<Shape<tokens, Out>>;            ///< y, and G
 
   /// Equation 7: y = x W + x A diag(p) B.
   struct Layer {
+    /// y [tokens, Out].
     constexpr Output operator()(Input x, Weight W, FactorA A, Weights p, FactorB B) const {
       return x * W + x * A * diag(p) * B;
     }
   };
   /// Equation 12: dA = x^T G B^T diag(p).
   struct GradientA {
+    /// dA [In, R].
     constexpr FactorA operator()(Input x, Weight, FactorA, Weights p, FactorB B, Output G) const {
       return transpose(x) * (G * transpose(B) * diag(p));
     }
   };
   /// Equation 13: dB = diag(p) A^T x^T G.
   struct GradientB {
+    /// dB [R, Out].
     constexpr FactorB operator()(Input x, Weight, FactorA A, Weights p, FactorB, Output G) const {
       return transpose(x * A * diag(p)) * G;
     }
   };
   /// What flows on to the layer below: dx = G W^T + G B^T diag(p) A^T.
   struct GradientX {
+    /// dx [tokens, In].
     constexpr Input operator()(Input, Weight W, FactorA A, Weights p, FactorB B, Output G) const {
       return G * transpose(W) + G * transpose(B) * diag(p) * transpose(A);
     }
@@ -87,22 +90,30 @@ struct ClosedForm {
 
   /// The same with a row of P for every token, so that one batch may hold every rank: diag(p) becomes ⊙ P.
   struct Rows {
+    /// y = x W + ((x A) ⊙ P) B.
     struct Layer {
+      /// y [tokens, Out].
       constexpr Output operator()(Input x, Weight W, FactorA A, WeightRows P, FactorB B) const {
         return x * W + hadamard(x * A, P) * B;
       }
     };
+    /// dA = x^T ((G B^T) ⊙ P).
     struct GradientA {
+      /// dA [In, R].
       constexpr FactorA operator()(Input x, Weight, FactorA, WeightRows P, FactorB B, Output G) const {
         return transpose(x) * hadamard(G * transpose(B), P);
       }
     };
+    /// dB = ((x A) ⊙ P)^T G.
     struct GradientB {
+      /// dB [R, Out].
       constexpr FactorB operator()(Input x, Weight, FactorA A, WeightRows P, FactorB, Output G) const {
         return transpose(hadamard(x * A, P)) * G;
       }
     };
+    /// dx = G W^T + ((G B^T) ⊙ P) A^T.
     struct GradientX {
+      /// dx [tokens, In].
       constexpr Input operator()(Input, Weight W, FactorA A, WeightRows P, FactorB B, Output G) const {
         return G * transpose(W) + hadamard(G * transpose(B), P) * transpose(A);
       }
@@ -114,6 +125,7 @@ struct ClosedForm {
   template <RankSet Ranks, Scaling Mode>
   struct NestedSum {
     static_assert(R < 0 || Ranks.largest() <= R, "linden::ClosedForm::NestedSum: the largest rank must be at most R");
+    /// y [tokens, Out].
     constexpr Output operator()(Input x, Weight W, FactorA A, FactorB B) const {
       Output y = x * W;
       for (const int r : Ranks) y = y + scale(Mode, r) * (x * mask_columns(A, r) * mask_rows(B, r));

@@ -30,6 +30,7 @@ inline constexpr std::array<Named<Initialisation>, 2> initialisation_names{
 
 }  // namespace detail
 
+/// What parse_initialisation reads.
 [[nodiscard]] constexpr std::string_view to_string(Initialisation rule) {
   return name_of(rule, detail::initialisation_names);
 }

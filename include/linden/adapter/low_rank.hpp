@@ -17,10 +17,11 @@ namespace linden {
 /// The factors of one adapted projection of `In` inputs and `Out` outputs; the rank `R` is bound at run time.
 template <long In, long Out, long R = rank>
 struct LowRank {
+  /// A and B, as expressions or as tensors (core/record.hpp).
   template <class Mode>
   struct Factors {
-    typename Mode::template tensor<Shape<In, R>> A{"lora_A"};
-    typename Mode::template tensor<Shape<R, Out>> B{"lora_B"};
+    typename Mode::template tensor<Shape<In, R>> A{"lora_A"};   ///< [in, R], "lora_A"
+    typename Mode::template tensor<Shape<R, Out>> B{"lora_B"};  ///< [R, out], "lora_B"
   };
 };
 

@@ -25,6 +25,7 @@ namespace linden {
 
 /// How often each rank of a set is trained.
 struct RankWeighting {
+  /// Where the weights come from.
   enum class Kind {
     uniform,    ///< every rank alike
     aurac,      ///< trapezoid weights on the linear rank axis: the expected loss is AURAC's mean
@@ -32,7 +33,7 @@ struct RankWeighting {
     list,       ///< as given, one weight a rank
   };
 
-  Kind kind = Kind::uniform;
+  Kind kind = Kind::uniform;      ///< where the weights come from
   std::vector<double> weights{};  ///< Kind::list only; need not sum to 1
 
   /// "uniform", "aurac", "log-aurac", or one weight a rank such as "0.1,0.2,0.7".
@@ -140,6 +141,7 @@ inline RankWeighting RankWeighting::parse(std::string_view name) {
 /// DyLoRA's ranks: one uniform draw a micro-batch, shared by all layers. Seeded as Python's `random` is by a run.
 class UniformRanks {
  public:
+  /// The draws of `seed`.
   UniformRanks(const RankSet& ranks, std::uint64_t seed) : ranks_(ranks), random_(seed) {}
 
   /// The rank of the next micro-batch.
@@ -154,6 +156,7 @@ class UniformRanks {
 /// and each sequence alone gets it with probability w exactly.
 class StratifiedRanks {
  public:
+  /// The draws of `seed`; throws UsageError where the weighting does not fit the ranks.
   StratifiedRanks(const RankSet& ranks, const RankWeighting& weighting, std::uint64_t seed)
       : ranks_(ranks), random_(seed) {
     const std::vector<double> probabilities = rank_probabilities(ranks, weighting);

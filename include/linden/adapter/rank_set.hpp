@@ -48,7 +48,7 @@ namespace detail {
 /// Strictly ascending positive ranks, 1 to 32 of them. Structural, so a value can be a template argument.
 /// A contiguous range of int: converts to std::span<const int>.
 struct RankSet {
-  static constexpr std::size_t capacity = 32;
+  static constexpr std::size_t capacity = 32;  ///< ranks, at most
 
   std::array<int, capacity> members{};  ///< the ranks, then zeros; public only because a structural type must be
   std::size_t count = 0;                ///< how many members are ranks
@@ -90,11 +90,13 @@ struct RankSet {
     return RankSet(std::span<const int>(ranks.data(), n));
   }
 
-  [[nodiscard]] constexpr std::size_t size() const { return count; }
+  [[nodiscard]] constexpr std::size_t size() const { return count; }  ///< how many ranks
+  /// Rank number i, from 0, ascending.
   [[nodiscard]] constexpr int operator[](std::size_t i) const { return members[i]; }
-  [[nodiscard]] constexpr const int* begin() const { return members.data(); }
-  [[nodiscard]] constexpr const int* end() const { return members.data() + count; }
-  [[nodiscard]] constexpr int largest() const { return members[count - 1]; }
+  [[nodiscard]] constexpr const int* begin() const { return members.data(); }        ///< the smallest rank
+  [[nodiscard]] constexpr const int* end() const { return members.data() + count; }  ///< one past the largest
+  [[nodiscard]] constexpr int largest() const { return members[count - 1]; }         ///< the largest rank
+  /// Whether `rank` is one of them.
   [[nodiscard]] constexpr bool contains(int rank) const { return std::find(begin(), end(), rank) != end(); }
 
   /// The members that an adapter of full rank R has: those above R are dropped. None left is refused.

@@ -74,9 +74,11 @@ constexpr double square_root(std::uint32_t n) {
 
 }  // namespace detail
 
+/// What parse_adapter_kind reads.
 [[nodiscard]] constexpr std::string_view to_string(AdapterKind kind) {
   return name_of(kind, detail::adapter_kind_names);
 }
+/// What parse_scaling reads.
 [[nodiscard]] constexpr std::string_view to_string(Scaling scaling) { return name_of(scaling, detail::scaling_names); }
 
 /// "lora", "dylora", "matryoshka" or "stratified".

@@ -15,8 +15,9 @@ namespace linden {
 /// Marks an output that is added to instead of overwritten (gradients over micro-batches).
 template <class Record>
 struct Accumulate {
-  Record record;
+  Record record;  ///< views of what is added to
 };
+/// Accumulate{views}.
 template <class Record>
 Accumulate(Record) -> Accumulate<Record>;
 

@@ -10,11 +10,13 @@
 
 namespace linden {
 
+/// The CPU as passes use it. cuda::OnDevice has the same members.
 struct Host {
   /// Memory for elements: reserve(count), data().
   template <class T>
   using Buffer = AlignedBuffer<T>;
 
+  /// Scratch memory for plans; empty at first.
   template <class T>
   [[nodiscard]] Workspace<T> workspace() const {
     return {};

@@ -12,11 +12,14 @@ namespace linden {
 
 /// 16-bit storage with float's exponent range (8 bits) and 8 bits of precision.
 struct bfloat16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< sign, 8 bits of exponent, 7 of fraction
 
   bfloat16() = default;
+  /// Rounded to the nearest, ties to even.
   constexpr explicit bfloat16(float value) : bits(round(std::bit_cast<std::uint32_t>(value))) {}
+  /// Exact.
   constexpr operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U); }
+  /// As floats: 0 equals -0, nothing equals NaN.
   friend constexpr bool operator==(bfloat16 a, bfloat16 b) { return float(a) == float(b); }
 
  private:
@@ -28,10 +31,12 @@ struct bfloat16 {
 
 /// 16-bit storage of IEEE binary16: 5 exponent bits, 11 bits of precision.
 struct float16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< sign, 5 bits of exponent, 10 of fraction
 
   float16() = default;
+  /// Rounded to the nearest, ties to even.
   constexpr explicit float16(float value) : bits(round(std::bit_cast<std::uint32_t>(value))) {}
+  /// Exact.
   constexpr operator float() const {
     const std::uint32_t sign = (bits & 0x8000U) << 16U;
     const std::uint32_t exponent = (bits >> 10U) & 0x1fU;
@@ -41,6 +46,7 @@ struct float16 {
     const float magnitude = static_cast<float>(fraction) * 0x1p-24F;  // subnormal or zero, exact
     return sign != 0 ? -magnitude : magnitude;
   }
+  /// As floats: 0 equals -0, nothing equals NaN.
   friend constexpr bool operator==(float16 a, float16 b) { return float(a) == float(b); }
 
  private:

@@ -16,7 +16,7 @@ namespace linden::math {
 /// e^x = fraction * 2^power, power an integer. F: float, or a compiler's vector of floats.
 template <class F>
 struct ExpParts {
-  F power, fraction;
+  F power, fraction;  ///< e^x is 2^power * fraction
 };
 /// For |x| <= 89.
 template <class F>
@@ -49,7 +49,7 @@ template <class I, class F>
   const float bounded = std::bit_cast<float>((bits ^ size) | (size > limit ? limit : size));
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(exp_bounded<std::int32_t>(bounded)) | nan);
 }
-inline double exp(double x) { return std::exp(x); }
+inline double exp(double x) { return std::exp(x); }  ///< e^x
 
 /// 1 / (1 + e^-x).
 template <class T>
@@ -65,7 +65,7 @@ template <class T>
   const std::int32_t near = (std::bit_cast<std::int32_t>(s) - 0x3D800000) >> 31;  // all ones where s < 0.0625
   return std::bit_cast<float>((std::bit_cast<std::int32_t>(series) & near) | (std::bit_cast<std::int32_t>(far) & ~near));
 }
-inline double tanh(double x) { return std::tanh(x); }
+inline double tanh(double x) { return std::tanh(x); }  ///< tanh x
 
 /// join(x[0], x[1], ...) over n >= 0 elements, in sixteen running values that are joined in the end: vector instructions, and
 /// an order that depends on n alone. `start` must be neutral.
@@ -86,10 +86,12 @@ template <class T, class Join, class Element>
   return result;
 }
 
+/// x[0] + ... + x[n - 1], in reduce's order.
 template <class T>
 [[gnu::always_inline]] inline T sum(const T* x, long n) {
   return reduce(n, T(0), [](T a, T b) { return a + b; }, [x](long i) { return x[i]; });
 }
+/// x[0] y[0] + ... + x[n - 1] y[n - 1], in reduce's order.
 template <class T>
 [[gnu::always_inline]] inline T dot(const T* x, const T* y, long n) {
   return reduce(n, T(0), [](T a, T b) { return a + b; }, [x, y](long i) { return x[i] * y[i]; });

@@ -14,8 +14,8 @@ namespace linden {
 /// A value and how it is spelled.
 template <class Value>
 struct Named {
-  Value value;
-  std::string_view name;
+  Value value;            ///< one of an enumeration
+  std::string_view name;  ///< how files and command lines write it
 };
 
 /// The name of `value`; every value of the enumeration must be in the table.

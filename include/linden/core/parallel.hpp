@@ -10,6 +10,7 @@
 #include <omp.h>
 #define LINDEN_OMP(...) _Pragma(#__VA_ARGS__)
 #else
+/// `#pragma omp` where the compiler has OpenMP, else nothing.
 #define LINDEN_OMP(...)
 #endif
 

@@ -77,6 +77,7 @@ class InitByArray {
 /// CPython's random.Random(seed). Copying it copies the state: both copies then give the same numbers.
 class PythonRandom {
  public:
+  /// random.Random(seed).
   explicit PythonRandom(std::uint64_t seed) {
     detail::InitByArray sequence(seed);
     engine_.seed(sequence);
@@ -198,6 +199,7 @@ class TorchUniform {
 /// Standard normal numbers by Box and Muller from 53-bit uniform ones: a fixed sequence for a seed.
 class NormalRandom {
  public:
+  /// The sequence of `seed`.
   explicit NormalRandom(std::uint64_t seed) : uniform_(seed) {}
 
   /// Mean 0, standard deviation 1.

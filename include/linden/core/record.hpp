@@ -25,7 +25,7 @@ namespace linden {
 template <class T>
 struct Bound {
   template <class S>
-  using tensor = TensorView<T, S>;
+  using tensor = TensorView<T, S>;  ///< a member of shape S
 };
 
 namespace detail {
@@ -81,6 +81,7 @@ constexpr auto members(R& r) {
 template <class T>
 concept Leaf = requires { typename std::remove_cvref_t<T>::shape; };
 
+/// True for std::tuple.
 template <class T>
 inline constexpr bool is_tuple = false;
 template <class... T>

@@ -9,6 +9,7 @@
 /// Source  PCRE2 10, pcre2api(3).
 
 #ifndef PCRE2_CODE_UNIT_WIDTH
+/// The PCRE2 of 8-bit code units.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #endif
 #include <pcre2.h>
@@ -31,16 +32,17 @@ class RegularExpression {
  public:
   /// Where a match lies: the bytes [begin, end).
   struct Match {
-    std::size_t begin = 0;
-    std::size_t end = 0;
+    std::size_t begin = 0;  ///< first byte
+    std::size_t end = 0;    ///< one past the last byte
   };
 
+  /// Compiled once; throws as the file comment says.
   explicit RegularExpression(std::string pattern)
       : pattern_(std::move(pattern)), code_(compile(pattern_), pcre2_code_free_8) {
     pcre2_jit_compile_8(code_.get(), PCRE2_JIT_COMPLETE);  // where it cannot be, PCRE2 interprets: slower, the same
   }
 
-  [[nodiscard]] const std::string& pattern() const { return pattern_; }
+  [[nodiscard]] const std::string& pattern() const { return pattern_; }  ///< as it was given
 
   /// True when some text has a match of no bytes.
   [[nodiscard]] bool may_match_nothing() const {

@@ -57,6 +57,7 @@ template <class T>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
+  /// Room for `count` elements, whose values are not set.
   explicit AlignedBuffer(std::size_t count)
       : memory_(static_cast<T*>(detail::allocate_aligned(count * sizeof(T)))), count_(count) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -65,9 +66,9 @@ class AlignedBuffer {
   void reserve(std::size_t count) {
     if (count > count_) *this = AlignedBuffer(count);
   }
-  [[nodiscard]] T* data() const { return memory_.get(); }
-  [[nodiscard]] std::size_t size() const { return count_; }
-  [[nodiscard]] std::span<T> span() const { return {data(), count_}; }
+  [[nodiscard]] T* data() const { return memory_.get(); }               ///< the first element, or null
+  [[nodiscard]] std::size_t size() const { return count_; }             ///< elements there is room for
+  [[nodiscard]] std::span<T> span() const { return {data(), count_}; }  ///< all elements
 
  private:
   std::unique_ptr<T, detail::AlignedDelete> memory_;
@@ -78,8 +79,8 @@ class AlignedBuffer {
 template <class T, class S>
 class TensorView {
  public:
-  using element = std::remove_const_t<T>;
-  using shape = S;
+  using element = std::remove_const_t<T>;  ///< T without const
+  using shape = S;                         ///< its Shape
   static_assert(Element<element>, "linden::TensorView: T is float, double, bfloat16, float16 or int32");
 
   TensorView() = default;
@@ -101,18 +102,21 @@ class TensorView {
     return TensorView<const T, S>::strided(data_, sizes_[0], sizes_[1], stride_).named(name_);
   }
 
-  [[nodiscard]] T* data() const { return data_; }
-  [[nodiscard]] long rows() const { return sizes_[0]; }
-  [[nodiscard]] long columns() const { return sizes_[1]; }
-  [[nodiscard]] long stride() const { return stride_; }
-  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(sizes_[0] * sizes_[1]); }
-  [[nodiscard]] const char* name() const { return name_; }
+  [[nodiscard]] T* data() const { return data_; }           ///< the first element of the first row
+  [[nodiscard]] long rows() const { return sizes_[0]; }     ///< run-time size of the first axis, 1 for a row or a scalar
+  [[nodiscard]] long columns() const { return sizes_[1]; }  ///< run-time size of the last axis, 1 for a scalar
+  [[nodiscard]] long stride() const { return stride_; }     ///< elements from row to row
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(sizes_[0] * sizes_[1]); }  ///< rows times columns
+  [[nodiscard]] const char* name() const { return name_; }  ///< what errors and printed plans call it, or null
+  /// The same view under another name.
   [[nodiscard]] TensorView named(const char* name) const {
     TensorView copy = *this;
     copy.name_ = name;
     return copy;
   }
+  /// Counted from 0; not checked.
   T& operator()(long row, long column) const { return data_[row * stride_ + column]; }
+  /// Counted from 0 over the rows, one after the other; not checked.
   T& operator[](long index) const { return (*this)(index / sizes_[1], index % sizes_[1]); }
   /// The elements in order; the rows must be contiguous.
   [[nodiscard]] std::span<T> span() const { return {data_, size()}; }
@@ -135,18 +139,21 @@ class TensorView {
 template <class T, class S>
 class Tensor {
  public:
-  using element = T;
-  using shape = S;
+  using element = T;  ///< the type of its elements
+  using shape = S;    ///< its Shape
 
   /// One size for each named extent of the shape, in order: `Tensor<float, Shape<tokens, 64>> x(128)`.
   explicit Tensor(std::convertible_to<long> auto... named) : Tensor(Sized{detail::sizes_of<S>({static_cast<long>(named)...})}) {
     static_assert(sizeof...(named) == S::named, "linden::Tensor: give one size for each named extent");
   }
+  /// Copies the elements, and the name.
   Tensor(const Tensor& other) : Tensor(Sized{{other.rows(), other.columns()}}) {
     std::ranges::copy(other.span(), span().begin());
     view_ = view_.named(other.view_.name());
   }
+  /// Takes the memory over.
   Tensor(Tensor&& other) noexcept = default;
+  /// By copy or by move, as the argument was made.
   Tensor& operator=(Tensor other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(view_, other.view_);
@@ -157,18 +164,22 @@ class Tensor {
   /// A matrix of explicit size, for code that knows the extents only at run time.
   static Tensor sized(long rows, long columns) { return Tensor(Sized{{rows, columns}}); }
 
-  [[nodiscard]] TensorView<T, S> view() { return view_; }
-  [[nodiscard]] TensorView<const T, S> view() const { return view_; }
-  [[nodiscard]] T* data() { return view_.data(); }
-  [[nodiscard]] const T* data() const { return view_.data(); }
-  [[nodiscard]] long rows() const { return view_.rows(); }
-  [[nodiscard]] long columns() const { return view_.columns(); }
-  [[nodiscard]] std::size_t size() const { return view_.size(); }
-  [[nodiscard]] std::span<T> span() { return view_.span(); }
-  [[nodiscard]] std::span<const T> span() const { return {view_.data(), view_.size()}; }
+  [[nodiscard]] TensorView<T, S> view() { return view_; }              ///< all of it, to be written
+  [[nodiscard]] TensorView<const T, S> view() const { return view_; }  ///< all of it, to be read
+  [[nodiscard]] T* data() { return view_.data(); }                     ///< the first element; rows are contiguous
+  [[nodiscard]] const T* data() const { return view_.data(); }         ///< the first element; rows are contiguous
+  [[nodiscard]] long rows() const { return view_.rows(); }         ///< run-time size of the first axis, 1 for a row or a scalar
+  [[nodiscard]] long columns() const { return view_.columns(); }   ///< run-time size of the last axis, 1 for a scalar
+  [[nodiscard]] std::size_t size() const { return view_.size(); }  ///< rows times columns
+  [[nodiscard]] std::span<T> span() { return view_.span(); }       ///< all elements, row by row
+  [[nodiscard]] std::span<const T> span() const { return {view_.data(), view_.size()}; }  ///< all elements, row by row
+  /// Counted from 0; not checked.
   T& operator()(long row, long column) { return view_(row, column); }
+  /// Counted from 0; not checked.
   const T& operator()(long row, long column) const { return view_(row, column); }
+  /// Counted from 0 over the rows, one after the other; not checked.
   T& operator[](long index) { return view_[index]; }
+  /// Counted from 0 over the rows, one after the other; not checked.
   const T& operator[](long index) const { return view_[index]; }
   /// Names the tensor for error messages.
   Tensor& named(const char* name) {

@@ -2,8 +2,7 @@
 /// \file
 /// Samples packed one after the other, without padding, for attention that is told where each one begins.
 /// Shapes  ids, targets, positions: [T], T the tokens of all sequences; offsets: [sequences + 1], from 0 to T.
-/// Units   targets are shifted: targets[t] is what should follow ids[t], Sample::ignored where that is not learned and
-/// at
+/// Units   targets are shifted: targets[t] is what should follow ids[t], Sample::ignored where that is not learned and at
 ///         the last position of each sequence. counted is the number of targets that are learned.
 /// Errors  UsageError for a sample that is empty, longer than allowed or inconsistent; the batch is left as it was.
 
@@ -20,14 +19,14 @@ namespace linden {
 /// A packed batch. Its vectors keep their memory over clear(), so a batch in use allocates no more once it has seen (or
 /// was reserved for) the largest content.
 struct Batch {
-  std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> targets;
+  std::vector<std::int32_t> ids;         ///< tokens of all sequences, one after the other
+  std::vector<std::int32_t> targets;     ///< what should follow each token, or Sample::ignored
   std::vector<std::int32_t> positions;   ///< 0..n-1 in each sequence
   std::vector<std::int32_t> offsets{0};  ///< sequence s is [offsets[s], offsets[s + 1])
-  long counted = 0;
+  long counted = 0;                      ///< targets that are learned
 
-  [[nodiscard]] std::size_t tokens() const { return ids.size(); }
-  [[nodiscard]] std::size_t sequences() const { return offsets.size() - 1; }
+  [[nodiscard]] std::size_t tokens() const { return ids.size(); }             ///< tokens in all
+  [[nodiscard]] std::size_t sequences() const { return offsets.size() - 1; }  ///< sequences packed
 
   /// Makes room for so many tokens and sequences in all.
   void reserve(std::size_t tokens, std::size_t sequences) {

@@ -38,7 +38,7 @@ class PairTable {
     return slot.left == empty ? nullptr : &slot.value;
   }
 
-  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t size() const { return size_; }  ///< pairs there are
 
   /// Calls `visit(left, right, value)` for every pair, in no particular order.
   template <class Visit>
@@ -81,8 +81,8 @@ class MergeTable {
  public:
   /// What a pair becomes, and how early.
   struct Merge {
-    std::int32_t rank;
-    std::int32_t result;
+    std::int32_t rank;    ///< low ranks are merged first
+    std::int32_t result;  ///< the token that the pair becomes
   };
 
   /// Appends a merge with the next rank. \return false, and nothing is added, when the pair has a merge already.
@@ -94,7 +94,7 @@ class MergeTable {
     return merges_.add(left, right, {rank, result});
   }
 
-  [[nodiscard]] std::size_t size() const { return merges_.size(); }
+  [[nodiscard]] std::size_t size() const { return merges_.size(); }  ///< merges there are
 
   /// \return the merge of two tokens, or nullptr.
   [[nodiscard]] const Merge* find(std::int32_t left, std::int32_t right) const { return merges_.find(left, right); }

@@ -39,8 +39,8 @@ struct BpeOptions {
 
 /// A learned vocabulary: tokens by id, and merges by rank as pairs of ids.
 struct TrainedBpe {
-  std::vector<std::string> tokens;
-  std::vector<std::pair<std::int32_t, std::int32_t>> merges;
+  std::vector<std::string> tokens;                            ///< by id
+  std::vector<std::pair<std::int32_t, std::int32_t>> merges;  ///< by rank, as pairs of ids
 };
 
 namespace detail {

@@ -36,7 +36,7 @@ enum class RowKind { question_answer, instruction, multiple_choice, prompt_compl
 
 /// One row as text. The eos is not part of `answer`.
 struct Example {
-  RowKind kind;
+  RowKind kind;          ///< which fields the row has
   std::string question;  ///< as in the file: question, instruction or prompt; empty for plain text
   std::string prompt;    ///< what the model is given in training
   std::string answer;    ///< what it learns to write

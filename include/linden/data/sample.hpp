@@ -11,9 +11,9 @@ namespace linden {
 struct Sample {
   static constexpr std::int32_t ignored = -100;  ///< the label of a token that is not learned
 
-  std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> labels;
-  long row;
+  std::vector<std::int32_t> ids;     ///< its tokens
+  std::vector<std::int32_t> labels;  ///< as many as ids: the token itself, or `ignored`
+  long row;                          ///< of the data set, from 0
 };
 
 }  // namespace linden

@@ -17,12 +17,13 @@ namespace linden {
 /// A compiled pattern. Immutable: any number of threads may use one, and copies share it.
 class SplitPattern {
  public:
+  /// Throws DataError where the pattern is not one, or may match nothing at all.
   explicit SplitPattern(std::string pattern)
       : pattern_(std::move(pattern)), expression_(with_unicode_spaces(pattern_)) {
     if (expression_.may_match_nothing()) throw DataError(text("split pattern ", pattern_, " may match nothing at all"));
   }
 
-  [[nodiscard]] const std::string& pattern() const { return pattern_; }
+  [[nodiscard]] const std::string& pattern() const { return pattern_; }  ///< as it was given
 
   /// Calls `visit(piece)` for each match and each stretch between matches, from left to right: together they are
   /// `utf8`, which must be valid UTF-8.

@@ -21,6 +21,7 @@ namespace linden {
 /// The added tokens of a vocabulary that are looked for in the text.
 class AddedTokens {
  public:
+  /// Those of `added` that are looked for in the text.
   explicit AddedTokens(const std::vector<AddedToken>& added) {
     for (const AddedToken& token : added)
       if (token.in_text) tokens_.emplace_back(token.content, token.id);

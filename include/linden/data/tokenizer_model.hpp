@@ -24,8 +24,8 @@ namespace linden {
 
 /// A token that does not come out of the merges: found literally in the text, or never found in it but decoded.
 struct AddedToken {
-  std::string content;
-  std::int32_t id;
+  std::string content;     ///< its text
+  std::int32_t id;         ///< its token id
   bool special;            ///< left out by a decoder that skips special tokens
   bool in_text = true;     ///< looked for in the text before anything else is done with it
   bool in_merges = false;  ///< also an entry of the vocabulary the merges work on
@@ -40,19 +40,19 @@ struct SentencePieceScheme {
 
 /// Text as its UTF-8 bytes, cut by a pattern; the vocabulary is in the alphabet of byte_level.hpp.
 struct ByteLevelScheme {
-  SplitPattern pattern;
-  bool whole_pieces;  ///< a piece that is in the vocabulary is that token, whatever the merges say
+  SplitPattern pattern;  ///< what cuts the text into pieces
+  bool whole_pieces;     ///< a piece that is in the vocabulary is that token, whatever the merges say
 };
 
 /// A checked tokenizer file.
 struct TokenizerModel {
-  Vocabulary tokens;  ///< texts as in the file
-  std::vector<AddedToken> added;
-  MergeTable merges;
-  std::int32_t bos = -1;
-  std::int32_t eos = -1;
-  bool clean_up_spaces = false;  ///< the decoder removes spaces before punctuation
-  std::variant<SentencePieceScheme, ByteLevelScheme> scheme;
+  Vocabulary tokens;                                          ///< texts as in the file
+  std::vector<AddedToken> added;                              ///< tokens beside the merges
+  MergeTable merges;                                          ///< of pairs of ids
+  std::int32_t bos = -1;                                      ///< id of the token that begins a text; -1: none
+  std::int32_t eos = -1;                                      ///< id of the token that ends a text; -1: none
+  bool clean_up_spaces = false;                               ///< the decoder removes spaces before punctuation
+  std::variant<SentencePieceScheme, ByteLevelScheme> scheme;  ///< how text becomes the first tokens
 };
 
 namespace detail {

@@ -37,12 +37,14 @@ class Vocabulary {
     const std::int32_t id = slots_[place_of(token, hash_of(token))].id;
     return id == none ? std::nullopt : std::optional(id);
   }
+  /// Whether `token` has an id.
   [[nodiscard]] bool contains(std::string_view token) const { return find(token).has_value(); }
 
-  [[nodiscard]] std::size_t size() const { return tokens_.size(); }
+  [[nodiscard]] std::size_t size() const { return tokens_.size(); }  ///< tokens there are
+  /// The text of a token; not checked.
   [[nodiscard]] const std::string& operator[](std::int32_t id) const { return tokens_[static_cast<std::size_t>(id)]; }
-  [[nodiscard]] auto begin() const { return tokens_.begin(); }
-  [[nodiscard]] auto end() const { return tokens_.end(); }
+  [[nodiscard]] auto begin() const { return tokens_.begin(); }  ///< texts by id
+  [[nodiscard]] auto end() const { return tokens_.end(); }      ///< texts by id
 
  private:
   static constexpr std::int32_t none = -1;

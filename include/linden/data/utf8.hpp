@@ -16,9 +16,9 @@ namespace linden {
 /// One step through UTF-8 text: the code point and the bytes it takes. Where the bytes are no valid character,
 /// `valid` is false, `bytes` is 1 and `code_point` is the value of that byte.
 struct Utf8Step {
-  std::uint32_t code_point;
-  std::size_t bytes;
-  bool valid;
+  std::uint32_t code_point;  ///< its number
+  std::size_t bytes;         ///< how many bytes it takes
+  bool valid;                ///< false: the bytes are no character
 };
 
 /// The step that starts at `text[at]`; `at` must be inside the text.

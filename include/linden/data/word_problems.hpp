@@ -42,9 +42,9 @@ enum class ProblemKind {
 
 /// One problem; `answer` is in GSM8K format.
 struct WordProblem {
-  ProblemKind kind;
-  std::string question;
-  std::string answer;
+  ProblemKind kind;      ///< what is asked for
+  std::string question;  ///< the text
+  std::string answer;    ///< the way and, behind ####, the number
 };
 
 /// Which problems to make: those for training, or those for testing.

@@ -13,6 +13,7 @@
 
 namespace linden {
 
+/// One row of the data set as a question; throws DataError naming the field.
 [[nodiscard]] inline TaskDocument arc_challenge_document(const JsonObject& row) {
   const JsonObject choices = row.object("choices");
   TaskDocument document{.text = "Question: " + row.string("question") + "\nAnswer:",
@@ -28,6 +29,7 @@ namespace linden {
   return document;
 }
 
+/// 25 shots by default; the likeliest choice is the answer.
 inline constexpr TaskDescription arc_challenge_task{.name = "arc_challenge",
                                                     .kind = TaskKind::multiple_choice,
                                                     .default_shots = 25,

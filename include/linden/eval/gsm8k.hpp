@@ -22,10 +22,12 @@ namespace linden {
 /// The longest answer.
 inline constexpr std::size_t gsm8k_new_tokens = 256;
 
+/// One row of the data set as a question; throws DataError naming the field.
 [[nodiscard]] inline TaskDocument gsm8k_document(const JsonObject& row) {
   return {.text = "Question: " + row.string("question") + "\nAnswer:", .target = row.string("answer")};
 }
 
+/// 5 shots by default; answers are generated.
 inline constexpr TaskDescription gsm8k_task{.name = "gsm8k",
                                             .kind = TaskKind::generation,
                                             .default_shots = 5,

@@ -44,6 +44,7 @@ inline void delete_brackets(std::string& in) {
   return out;
 }
 
+/// One row of the data set as a question; throws DataError naming the field.
 [[nodiscard]] inline TaskDocument hellaswag_document(const JsonObject& row) {
   if (!row.has("ctx_a") && row.has("ctx"))
     row.fail("ctx_a",
@@ -64,6 +65,7 @@ inline void delete_brackets(std::string& in) {
   row.fail("label", text("0 to ", last, ", as a number or text"));
 }
 
+/// 10 shots by default; the likeliest ending is the answer.
 inline constexpr TaskDescription hellaswag_task{.name = "hellaswag",
                                                 .kind = TaskKind::multiple_choice,
                                                 .default_shots = 10,

@@ -13,6 +13,7 @@
 
 namespace linden {
 
+/// A model and an adapter, measured at several ranks in one pass over the base weights.
 template <LlamaConfiguration C, class T, class Backend = Host, class Model = FrozenLlama<C, T>>
 class RankEvaluator {
   using Forward = CachedForward<C, T, Backend, Model>;
@@ -20,7 +21,7 @@ class RankEvaluator {
   using Adapter = typename Forward::Adapter;
 
  public:
-  using Document = ScoredDocument;
+  using Document = ScoredDocument;  ///< what is scored together
 
   /// `adapter` must outlive the evaluator.
   RankEvaluator(const Model& model, const Adapter& adapter, const EvaluationOptions& options = {}, Backend backend = Backend())

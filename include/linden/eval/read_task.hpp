@@ -25,6 +25,7 @@ namespace linden {
 /// Every task there is.
 inline constexpr std::array<TaskDescription, 3> known_tasks{gsm8k_task, arc_challenge_task, hellaswag_task};
 
+/// The task called `name`; throws UsageError with the names there are.
 [[nodiscard]] inline const TaskDescription& task_description(std::string_view name) {
   std::string names;
   for (const TaskDescription& task : known_tasks) {
@@ -36,7 +37,7 @@ inline constexpr std::array<TaskDescription, 3> known_tasks{gsm8k_task, arc_chal
 
 /// The files of a task. Without shots no pool is needed, and it may be empty.
 struct TaskFiles {
-  std::filesystem::path documents, pool;
+  std::filesystem::path documents, pool;  ///< JSON lines: questions, and what examples are drawn from
 };
 
 namespace detail {

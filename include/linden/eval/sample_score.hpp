@@ -16,13 +16,14 @@ namespace linden {
 struct SampleScore {
   double loss = 0;   ///< sum of the cross-entropies of the targets
   long correct = 0;  ///< targets with the highest logit
-  long targets = 0;
+  long targets = 0;  ///< tokens that were scored
 };
 
+/// What an evaluation may use, and how it reads the adapter.
 struct EvaluationOptions {
-  Inference inference = Inference::prefix;
-  std::size_t cache_bytes = std::size_t{2} << 30U;
-  std::size_t chunk = 1024;  ///< tokens in one pass, at most
+  Inference inference = Inference::prefix;          ///< P at inference
+  std::size_t cache_bytes = std::size_t{2} << 30U;  ///< bytes of the key-value cache, at most
+  std::size_t chunk = 1024;                         ///< tokens in one pass, at most
 };
 
 /// Samples that belong together; what neighbours have in common at the beginning goes through the model once. The choices of a

@@ -36,8 +36,8 @@ namespace linden {
 
 /// One answered question.
 struct DocumentResult {
-  TaskKind kind;
-  std::size_t document;
+  TaskKind kind;                          ///< how it was answered
+  std::size_t document;                   ///< its place in the task
   std::vector<double> metrics;            ///< in the order of metric_names(kind)
   std::vector<double> log_likelihoods{};  ///< multiple choice, nats
   std::string response{};                 ///< generation: the text, cut at the stop strings
@@ -99,7 +99,7 @@ double chooses(std::span<const double> ll, const TaskDocument& document, Length 
 
 /// A mean and its standard error: sample standard deviation / sqrt(n), not a number for n = 1.
 struct MetricSummary {
-  double mean, standard_error;
+  double mean, standard_error;  ///< in the metric's own unit
 };
 
 /// One summary per metric, in the order of metric_names.

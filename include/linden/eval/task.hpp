@@ -44,10 +44,10 @@ struct TaskDocument {
 
 /// What is fixed about a task.
 struct TaskDescription {
-  std::string_view name;
-  TaskKind kind;
-  std::size_t default_shots;
-  bool may_draw_itself;  ///< one example more is drawn, and the question itself dropped from the draw
+  std::string_view name;      ///< as lm-evaluation-harness has it
+  TaskKind kind;              ///< how questions are answered
+  std::size_t default_shots;  ///< examples in front of a question where none are asked for
+  bool may_draw_itself;       ///< one example more is drawn, and the question itself dropped from the draw
   std::array<std::string_view, 2> document_files, pool_files;  ///< file names looked for, in this order
   TaskDocument (*read)(const JsonObject& row);                 ///< throws DataError naming the field
 };
@@ -55,6 +55,7 @@ struct TaskDescription {
 /// Questions, examples, and which examples each question gets.
 class Task {
  public:
+  /// Draws the examples of every question.
   Task(const TaskDescription& description, std::vector<TaskDocument> documents, std::vector<TaskDocument> pool,
        std::size_t shots)
       : description_(description), shots_(shots), documents_(std::move(documents)), pool_(std::move(pool)) {
@@ -67,12 +68,13 @@ class Task {
                                          : draw_few_shot(documents_.size(), pool_.size(), shots);
   }
 
-  [[nodiscard]] const TaskDescription& description() const { return description_; }
-  [[nodiscard]] std::size_t shots() const { return shots_; }
+  [[nodiscard]] const TaskDescription& description() const { return description_; }  ///< what is fixed about it
+  [[nodiscard]] std::size_t shots() const { return shots_; }                         ///< examples in front of each question
   /// Number of questions.
   [[nodiscard]] std::size_t size() const { return documents_.size(); }
+  /// Question i.
   [[nodiscard]] const TaskDocument& document(std::size_t i) const { return documents_[checked(i)]; }
-  [[nodiscard]] std::span<const TaskDocument> pool() const { return pool_; }
+  [[nodiscard]] std::span<const TaskDocument> pool() const { return pool_; }  ///< what examples are drawn from
   /// Places in the pool of the examples in front of question i.
   [[nodiscard]] std::span<const std::size_t> examples(std::size_t i) const { return draws_[checked(i)]; }
 

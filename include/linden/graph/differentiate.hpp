@@ -12,21 +12,25 @@ namespace linden {
 
 /// What an operation's `vjp` works with: its inputs, the gradients of its results, and where to put its inputs' gradients.
 struct Vjp {
-  Graph* graph;
-  int self;
-  std::array<int, max_results> upstream_ids{-1, -1, -1, -1};
-  std::array<bool, max_inputs> wanted{};
-  std::array<int, max_inputs> gradients{-1, -1, -1, -1, -1, -1, -1, -1};
+  Graph* graph;                                                           ///< where new nodes go
+  int self;                                                               ///< the operation's node
+  std::array<int, max_results> upstream_ids{-1, -1, -1, -1};              ///< gradients of its results; -1: none flows in
+  std::array<bool, max_inputs> wanted{};                                  ///< by input: its gradient is asked for
+  std::array<int, max_inputs> gradients{-1, -1, -1, -1, -1, -1, -1, -1};  ///< what `gradient` has set; -1: nothing
 
-  [[nodiscard]] constexpr const Node& node() const { return (*graph)[self]; }
-  [[nodiscard]] constexpr Value output() const { return {graph, self}; }
+  [[nodiscard]] constexpr const Node& node() const { return (*graph)[self]; }  ///< the operation's node
+  [[nodiscard]] constexpr Value output() const { return {graph, self}; }       ///< its result 0
+  /// Its input k.
   [[nodiscard]] constexpr Value input(int k) const { return {graph, node().inputs[static_cast<std::size_t>(k)]}; }
+  /// Its constant k (epsilon, heads, ...).
   [[nodiscard]] constexpr double attribute(int k) const { return node().attributes[static_cast<std::size_t>(k)]; }
   /// dL/d(result k); has_upstream(k) says whether anything flows into that result.
   [[nodiscard]] constexpr Value upstream(int k = 0) const { return {graph, upstream_ids[static_cast<std::size_t>(k)]}; }
+  /// Whether a gradient flows into result k.
   [[nodiscard]] constexpr bool has_upstream(int k) const { return upstream_ids[static_cast<std::size_t>(k)] >= 0; }
   /// False when nobody asks for the gradient of input k: then do not build it.
   [[nodiscard]] constexpr bool wants(int k) const { return wanted[static_cast<std::size_t>(k)]; }
+  /// dL/d(input k) = v. Repeated rows or columns of the input are summed for you.
   constexpr void gradient(int k, Value v) { gradients[static_cast<std::size_t>(k)] = v.id; }
 };
 

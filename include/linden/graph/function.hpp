@@ -78,13 +78,16 @@ constexpr auto gradients(Y y, Y upstream, const Arguments& arguments, Indices<K.
 
 template <class F, class Arguments, class Wrt>
 struct VjpFunction;
+/// What `vjp` returns.
 template <class F, class... A, int... K>
 struct VjpFunction<F, std::tuple<A...>, detail::Indices<K...>> {
-  using output = result_of<F>;
-  using arguments = std::tuple<A..., output>;
+  using output = result_of<F>;                 ///< what f returns
+  using arguments = std::tuple<A..., output>;  ///< those of f, then dL/d(f)
+  /// Traces.
   constexpr auto operator()(A... a, output upstream) const {
     return detail::gradients(F{}(a...), upstream, std::tuple<A...>(a...), detail::Indices<K...>{});
   }
+  /// Runs on tensors.
   template <RunTimeArgument... Tensors>
   auto operator()(const Tensors&... tensors) const {
     return evaluate<VjpFunction>(tensors...);
@@ -93,11 +96,13 @@ struct VjpFunction<F, std::tuple<A...>, detail::Indices<K...>> {
 
 template <class F, class Arguments, class Wrt, bool WithValue>
 struct GradFunction;
+/// What `grad` and `value_and_grad` return.
 template <class F, class... A, int... K, bool WithValue>
 struct GradFunction<F, std::tuple<A...>, detail::Indices<K...>, WithValue> {
-  using arguments = std::tuple<A...>;
+  using arguments = std::tuple<A...>;  ///< those of f
   static_assert(std::is_same_v<typename result_of<F>::shape, Shape<>>,
                 "linden::grad(f): f must return a scalar, Expr<Shape<>>; use vjp for other shapes");
+  /// Traces.
   constexpr auto operator()(A... a) const {
     const auto y = F{}(a...);
     const result_of<F> one(symbolic::constant(y, 1.0));
@@ -107,6 +112,7 @@ struct GradFunction<F, std::tuple<A...>, detail::Indices<K...>, WithValue> {
     else
       return gradients;
   }
+  /// Runs on tensors.
   template <RunTimeArgument... Tensors>
   auto operator()(const Tensors&... tensors) const {
     return evaluate<GradFunction>(tensors...);
@@ -115,10 +121,13 @@ struct GradFunction<F, std::tuple<A...>, detail::Indices<K...>, WithValue> {
 
 template <class F, class Arguments>
 struct CompiledFunction;
+/// What `compile` returns.
 template <class F, class... A>
 struct CompiledFunction<F, std::tuple<A...>> {
-  using arguments = std::tuple<A...>;
+  using arguments = std::tuple<A...>;  ///< those of f
+  /// Traces.
   constexpr auto operator()(A... a) const { return F{}(a...); }
+  /// Runs on tensors.
   template <RunTimeArgument... Tensors>
   auto operator()(const Tensors&... tensors) const {
     return evaluate<CompiledFunction>(tensors...);

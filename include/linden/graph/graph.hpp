@@ -17,8 +17,9 @@ struct Graph;
 
 /// A node seen from outside: which graph, which number. `Expr` adds the shape to the type.
 struct Value {
-  Graph* graph = nullptr;
-  int id = -1;
+  Graph* graph = nullptr;  ///< null: not bound to a graph yet
+  int id = -1;             ///< the node's number; -1: none yet
+  /// The same node.
   friend constexpr bool operator==(const Value& a, const Value& b) { return a.id == b.id && a.graph == b.graph; }
 };
 
@@ -30,14 +31,14 @@ struct Input {
 
 /// One operation, one input of the traced function, one constant, or one further result of an operation.
 struct Node {
-  const Descriptor* op = &descriptor<Input>;
-  std::array<int, max_inputs> inputs{-1, -1, -1, -1, -1, -1, -1, -1};
-  std::array<double, max_attributes> attributes{};
-  long rows = 1, columns = 1;  ///< extents, positive or named
-  bool ids = false;            ///< holds int32, not numbers
-  const char* name = nullptr;  ///< inputs: what the user calls it
+  const Descriptor* op = &descriptor<Input>;                           ///< which operation
+  std::array<int, max_inputs> inputs{-1, -1, -1, -1, -1, -1, -1, -1};  ///< numbers of its input nodes; -1: none
+  std::array<double, max_attributes> attributes{};                     ///< its constants, as the operation says
+  long rows = 1, columns = 1;                                          ///< extents, positive or named
+  bool ids = false;                                                    ///< holds int32, not numbers
+  const char* name = nullptr;                                          ///< inputs: what the user calls it
 
-  [[nodiscard]] constexpr bool is_input() const { return op == &descriptor<Input>; }
+  [[nodiscard]] constexpr bool is_input() const { return op == &descriptor<Input>; }  ///< an argument of the traced function
 };
 
 /// A number written into the expression: shape [1, 1], value in attributes[0].
@@ -52,12 +53,13 @@ struct Result {
   static constexpr int arity = 1;
 };
 
+/// Nodes in the order in which they were added: every node after its inputs.
 struct Graph {
-  static constexpr int capacity = 512;
-  static constexpr std::uint32_t table_size = 2048;
+  static constexpr int capacity = 512;               ///< nodes, at most
+  static constexpr std::uint32_t table_size = 2048;  ///< of the hash table that finds equal nodes
 
-  std::array<Node, capacity> nodes{};
-  int size = 0;
+  std::array<Node, capacity> nodes{};  ///< the first `size` are in use
+  int size = 0;                        ///< nodes there are
 
   /// Adds an input; every input is a node of its own.
   constexpr int input(long row_count, long column_count, bool ids, const char* name) {
@@ -80,7 +82,9 @@ struct Graph {
     return id;
   }
 
+  /// Node number `id`.
   [[nodiscard]] constexpr const Node& operator[](int id) const { return nodes[static_cast<std::size_t>(id)]; }
+  /// The node behind a value.
   [[nodiscard]] constexpr const Node& operator[](Value v) const { return (*this)[v.id]; }
 
   /// Whether a node's values are float also where elements are narrower.
@@ -125,7 +129,7 @@ struct Graph {
 /// Untyped building blocks: what vector-Jacobian rules are written with. Shapes are checked where users write, in Expr.
 namespace symbolic {
 
-[[nodiscard]] constexpr const Node& node(Value v) { return (*v.graph)[v.id]; }
+[[nodiscard]] constexpr const Node& node(Value v) { return (*v.graph)[v.id]; }  ///< the node behind a value
 
 /// The node `Op(inputs...)` of the given shape.
 template <class Op, class... Inputs>
@@ -151,6 +155,7 @@ constexpr Value apply(long row_count, long column_count, std::array<double, max_
   return {like.graph, like.graph->add(n)};
 }
 
+/// True for the constant `number` itself.
 [[nodiscard]] constexpr bool is_constant(Value v, double number) {
   return node(v).op == &descriptor<Constant> && node(v).attributes[0] == number;
 }

@@ -13,8 +13,8 @@ namespace linden {
 
 /// Elements as columns of a pool, which is named by up to two run-time extents (0: none).
 struct Extent {
-  long first = 0, second = 0;
-  long columns = 0;
+  long first = 0, second = 0;  ///< run-time extents that multiply the columns, 0: none
+  long columns = 0;            ///< elements for one combination of them
 
   static constexpr long granule = 16;  ///< elements: buffers start on cache lines
 
@@ -33,6 +33,7 @@ struct Extent {
     if (e.first == 0) e.columns = (e.columns + granule - 1) / granule * granule;
     return e;
   }
+  /// True where both are measured in the same run-time extents.
   [[nodiscard]] constexpr bool same_pool(const Extent& other) const {
     return first == other.first && second == other.second;
   }
@@ -46,9 +47,9 @@ struct Extent {
 
 /// Columns needed of each pool.
 struct Pools {
-  static constexpr int capacity = 16;
-  std::array<Extent, capacity> pools{};
-  int count = 0;
+  static constexpr int capacity = 16;    ///< pools, at most
+  std::array<Extent, capacity> pools{};  ///< the first `count` are in use
+  int count = 0;                         ///< pools there are
 
   /// The pool of `extent`, added if new.
   constexpr Extent& pool(const Extent& extent) {

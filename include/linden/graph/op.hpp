@@ -27,9 +27,9 @@
 
 namespace linden {
 
-inline constexpr int max_inputs = 8;
-inline constexpr int max_results = 4;
-inline constexpr int max_attributes = 4;
+inline constexpr int max_inputs = 8;      ///< inputs of one operation, at most
+inline constexpr int max_results = 4;     ///< results of one operation, at most
+inline constexpr int max_attributes = 4;  ///< constants of one node, at most
 
 /// One argument of a running kernel: a matrix of T, or of ids.
 template <class T>
@@ -38,18 +38,19 @@ struct Operand {
   const std::int32_t* ids = nullptr;  ///< set instead of data for inputs of ids
   const bfloat16* half = nullptr;     ///< set instead of data for inputs that are stored as bfloat16
   float* wide = nullptr;              ///< set instead of data for what is stored as float although T is narrower
-  long rows = 0, columns = 0;
-  long stride = 0;          ///< elements from row to row; 0 repeats one row
-  bool accumulate = false;  ///< results only: add to what is there instead of overwriting
+  long rows = 0, columns = 0;         ///< run-time sizes
+  long stride = 0;                    ///< elements from row to row; 0 repeats one row
+  bool accumulate = false;            ///< results only: add to what is there instead of overwriting
 
+  /// The first element of a row.
   [[nodiscard]] constexpr T* row(long index) const { return data + index * stride; }
 };
 
 /// What a kernel is called with.
 template <class T>
 struct Call {
-  std::array<Operand<T>, max_inputs> inputs;
-  std::array<Operand<T>, max_results> results;
+  std::array<Operand<T>, max_inputs> inputs;      ///< as many as the operation's arity
+  std::array<Operand<T>, max_results> results;    ///< as many as it has results; those with null data are not wanted
   std::array<double, max_attributes> attributes;  ///< the node's constants (epsilon, heads, ...), as its header says
 };
 
@@ -57,14 +58,14 @@ struct Vjp;
 
 /// An operation as nodes see it; made from the struct by `descriptor<Op>`.
 struct Descriptor {
-  const char* name = "";
-  int arity = 0;
-  std::uint32_t hash = 0;
-  bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;
+  const char* name = "";   ///< what errors and printed plans call it
+  int arity = 0;           ///< number of inputs
+  std::uint32_t hash = 0;  ///< of the name
+  bool elementwise = false, commutative = false, accumulates = false, cheap = false, flat = false;  ///< as in the file comment
   unsigned reads_stored = 0;    ///< bit k: input k may be stored as bfloat16
   unsigned wide_results = 0;    ///< bit k: result k is at least float
   bool differentiable = false;  ///< has a vjp
-  void (*vjp)(Vjp&) = nullptr;
+  void (*vjp)(Vjp&) = nullptr;  ///< the gradient's rule, or null
 };
 
 namespace detail {
@@ -105,6 +106,7 @@ constexpr Descriptor describe() {
 
 }  // namespace detail
 
+/// The operation as nodes see it; its address tells operations apart.
 template <class Op>
 inline constexpr Descriptor descriptor = detail::describe<Op>();
 

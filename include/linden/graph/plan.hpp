@@ -18,26 +18,28 @@ namespace linden {
 /// Where a node's values are while the plan runs.
 enum class Place : char { none, inlined, input, saved, workspace, result };
 
+/// Where one node's values are.
 struct Location {
-  Place place = Place::none;
-  int index = -1;    ///< result: which one
-  Extent extent{};   ///< saved, workspace: pool and columns
-  long offset = 0;   ///< saved, workspace: first column within the pool
+  Place place = Place::none;  ///< where; none: nobody reads it
+  int index = -1;             ///< result: which one
+  Extent extent{};            ///< saved, workspace: pool and columns
+  long offset = 0;            ///< saved, workspace: first column within the pool
 };
 
 /// One kernel call of the plan.
 struct Step {
+  /// What is started.
   enum class Kind : char {
     kernel,      ///< the node's own kernel
     loop,        ///< `count` elementwise nodes from `roots[first]` on, row by row
     accumulate,  ///< kernel of `summand` adding into node's buffer, which already holds the other summand
     copy         ///< node copied (or added) into result `result`
   };
-  Kind kind = Kind::kernel;
-  int node = -1;
-  int first = 0, count = 0;
-  int summand = -1;
-  int result = -1;
+  Kind kind = Kind::kernel;  ///< what is started
+  int node = -1;             ///< whose values are made
+  int first = 0, count = 0;  ///< loop: its nodes are roots[first] to roots[first + count - 1]
+  int summand = -1;          ///< accumulate: the node whose kernel runs
+  int result = -1;           ///< copy: number of the result
 };
 
 /// A set of nodes, by number.
@@ -46,18 +48,19 @@ using NodeSet = std::array<bool, Graph::capacity>;
 /// What is asked of a plan: the results of the program from `first_result` on, given the nodes `given` (already computed,
 /// found in the saved buffer), keeping the nodes `kept` (stored into the saved buffer at their places).
 struct PlanRequest {
-  int first_result = 0, result_count = 0;
-  int anchor = 0;  ///< nodes below are computed just before their first use instead of in order
-  NodeSet given{}, kept{};
-  std::array<Location, Graph::capacity> saved{};
+  int first_result = 0, result_count = 0;         ///< results [first_result, first_result + result_count) of the program
+  int anchor = 0;                                 ///< nodes below are computed just before their first use instead of in order
+  NodeSet given{}, kept{};                        ///< as above
+  std::array<Location, Graph::capacity> saved{};  ///< places of given and kept nodes in the saved buffer
 };
 
+/// What is run, in which order, and where every value is.
 struct Plan {
-  std::array<Location, Graph::capacity> locations{};
-  std::array<Step, Graph::capacity> steps{};
-  std::array<int, Graph::capacity> roots{};
-  int step_count = 0, root_count = 0;
-  Pools workspace{};
+  std::array<Location, Graph::capacity> locations{};  ///< by node
+  std::array<Step, Graph::capacity> steps{};          ///< the first `step_count` are in use
+  std::array<int, Graph::capacity> roots{};           ///< elementwise nodes that are stored, grouped by loop
+  int step_count = 0, root_count = 0;                 ///< in use of `steps` and of `roots`
+  Pools workspace{};                                  ///< columns of scratch memory, for every pool
 };
 
 namespace detail {

@@ -29,6 +29,7 @@
 
 namespace linden {
 
+/// What a printed plan calls things.
 struct PrintOptions {
   std::vector<std::string> names =
       {};                ///< of the inputs, in order; those left out go by their own name or as in0, in1, ...

@@ -105,13 +105,15 @@ inline constexpr Plan backward_plan_of = make_plan(program<Function>,
 /// The two plans of a function; the template arguments are what `pullback` was called with.
 template <class F, Keep Policy, class Wrt>
 struct Pullback {
+  /// (arguments..., G) -> (y, gradients), traced as one graph
   using function = detail::ForwardBackward<F, arguments_of<F>, Wrt>;
-  using arguments = arguments_of<F>;
-  using output = result_of<F>;
-  using gradients = std::tuple_element_t<1, result_of<function>>;
-  static constexpr const Program& traced = program<function>;
-  static constexpr const detail::Kept& kept = detail::kept_of<function, Policy>;
-  static constexpr const Plan& forward_plan = detail::forward_plan_of<function, Policy>;
+  using arguments = arguments_of<F>;                                              ///< those of f
+  using output = result_of<F>;                                                    ///< what f returns
+  using gradients = std::tuple_element_t<1, result_of<function>>;                 ///< gradients of the arguments asked for
+  static constexpr const Program& traced = program<function>;                     ///< forward and backward as one graph
+  static constexpr const detail::Kept& kept = detail::kept_of<function, Policy>;  ///< what forward keeps, and where
+  static constexpr const Plan& forward_plan = detail::forward_plan_of<function, Policy>;  ///< f, and what is kept of it
+  /// Gradients, from the arguments, what was kept, and G.
   static constexpr const Plan& backward_plan = detail::backward_plan_of<function, Policy>;
 };
 

@@ -18,6 +18,7 @@ namespace symbolic {
   return a == 1 ? b : a;
 }
 
+/// Op of two values, repeated to a common shape.
 template <class Op>
 constexpr Value broadcast_apply(Value a, Value b) {
   return apply<Op>(broadcast_extent(node(a).rows, node(b).rows), broadcast_extent(node(a).columns, node(b).columns), {}, a, b);
@@ -25,6 +26,7 @@ constexpr Value broadcast_apply(Value a, Value b) {
 
 }  // namespace symbolic
 
+/// a + b; what is one row or one column is repeated.
 struct Add {
   static constexpr const char* name = "add";
   static constexpr int arity = 2;
@@ -50,6 +52,7 @@ struct Expand {
   static constexpr void vjp(Vjp& v) { v.gradient(0, v.upstream()); }
 };
 
+/// Sums over rows, over columns, or over both.
 struct SumTo {
   static constexpr const char* name = "sum_to";
   static constexpr int arity = 1;
@@ -102,7 +105,7 @@ struct SumTo {
 
 namespace symbolic {
 
-constexpr Value add(Value a, Value b) { return broadcast_apply<Add>(a, b); }
+constexpr Value add(Value a, Value b) { return broadcast_apply<Add>(a, b); }  ///< a + b
 
 constexpr Value sum_to_shape(Value gradient, long row_count, long column_count) {
   const Node& g = node(gradient);
@@ -114,6 +117,7 @@ constexpr Value sum_to_shape(Value gradient, long row_count, long column_count) 
   return apply<Expand>(row_count, column_count, {}, gradient);
 }
 
+/// A matrix of zeros.
 constexpr Value zeros(Graph& graph, long row_count, long column_count) {
   return apply<Expand>(row_count, column_count, {}, constant(Value{&graph, 0}, 0.0));
 }

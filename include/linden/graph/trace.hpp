@@ -38,10 +38,10 @@ using result_of = decltype(std::apply(std::declval<const F&>(), std::declval<arg
 
 /// A traced function: its graph, which nodes came in, which go out.
 struct Program {
-  Graph graph;
-  std::array<int, detail::max_leaves> results{};
-  int inputs = 0;  ///< nodes 0 .. inputs - 1 are the leaves of the arguments, in order
-  int result_count = 0;
+  Graph graph;                                    ///< all nodes
+  std::array<int, detail::max_leaves> results{};  ///< the first `result_count` are the nodes that go out
+  int inputs = 0;                                 ///< nodes 0 .. inputs - 1 are the leaves of the arguments, in order
+  int result_count = 0;                           ///< nodes that go out
 };
 
 namespace detail {

@@ -23,30 +23,30 @@ namespace linden {
 
 /// The "llama3" rescaling of rotary frequencies for long contexts.
 struct RopeScaling {
-  double factor = 8;            // low frequencies are divided by this, at least 1
-  double low_freq_factor = 1;   // wavelengths above original / low are divided
-  double high_freq_factor = 4;  // wavelengths below original / high are kept; above low_freq_factor
-  long original_max_position_embeddings = 8192;
+  double factor = 8;                             ///< low frequencies are divided by this, at least 1
+  double low_freq_factor = 1;                    ///< wavelengths above original / low are divided
+  double high_freq_factor = 4;                   ///< wavelengths below original / high are kept; above low_freq_factor
+  long original_max_position_embeddings = 8192;  ///< positions the model was first trained for
 
   bool operator==(const RopeScaling&) const = default;
 };
 
 /// A Llama model's sizes and constants. The default values are those of an absent field where one may be absent.
 struct HfConfig {
-  long hidden_size = 0;
-  long intermediate_size = 0;
-  long num_hidden_layers = 0;
-  long num_attention_heads = 0;
-  long num_key_value_heads = 0;  // absent: num_attention_heads, which it divides
-  long head_dim = 0;             // absent: hidden_size / num_attention_heads; even
-  long vocab_size = 0;
-  long max_position_embeddings = 0;
-  double rms_norm_eps = 1e-6;
-  double rope_theta = 10000;
-  std::optional<RopeScaling> rope_scaling;
-  bool tie_word_embeddings = false;
-  std::optional<int> bos_token_id;
-  std::vector<int> eos_token_ids;  // of config.json; generation may stop at others, see read_eos_ids
+  long hidden_size = 0;                     ///< columns of hidden states
+  long intermediate_size = 0;               ///< columns inside the feed-forward network
+  long num_hidden_layers = 0;               ///< blocks
+  long num_attention_heads = 0;             ///< of queries
+  long num_key_value_heads = 0;             ///< absent: num_attention_heads, which it divides
+  long head_dim = 0;                        ///< absent: hidden_size / num_attention_heads; even
+  long vocab_size = 0;                      ///< tokens it knows
+  long max_position_embeddings = 0;         ///< positions it was made for
+  double rms_norm_eps = 1e-6;               ///< added to the mean of squares
+  double rope_theta = 10000;                ///< base of the rotary frequencies
+  std::optional<RopeScaling> rope_scaling;  ///< nothing: rotary embedding as it is
+  bool tie_word_embeddings = false;         ///< the head is the embedding
+  std::optional<int> bos_token_id;          ///< the token that begins a text
+  std::vector<int> eos_token_ids;           ///< of config.json; generation may stop at others, see read_eos_ids
 
   bool operator==(const HfConfig&) const = default;
 };

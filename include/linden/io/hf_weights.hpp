@@ -39,7 +39,7 @@ class HfWeights {
     }
   }
 
-  [[nodiscard]] const std::filesystem::path& path() const { return directory_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return directory_; }  ///< the checkpoint's directory
 
   /// Names of all tensors, ascending.
   [[nodiscard]] std::vector<std::string> names() const {
@@ -47,6 +47,7 @@ class HfWeights {
     for (const auto& [name, file] : file_of_) list.push_back(name);
     return list;
   }
+  /// Whether there is a tensor of this name.
   [[nodiscard]] bool contains(const std::string& name) const { return file_of_.contains(name); }
 
   /// Type, shape and bytes of a tensor that must be there.

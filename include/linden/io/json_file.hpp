@@ -82,6 +82,7 @@ class JsonObject {
     const auto at = value_->find(key);
     return at == value_->end() || at->is_null() ? nullptr : &*at;
   }
+  /// Whether the field is there and not null.
   [[nodiscard]] bool has(const std::string& key) const { return find(key) != nullptr; }
 
   /// The names of all fields, ascending; null ones too.
@@ -97,16 +98,19 @@ class JsonObject {
     if (!is_integer_in(field, low, high)) fail(key, text("an integer from ", low, " to ", high));
     return field->get<long>();
   }
+  /// A finite number that must be there.
   [[nodiscard]] double number(const std::string& key) const {
     const auto* field = find(key);
     if (field == nullptr || !field->is_number() || !std::isfinite(field->get<double>())) fail(key, "a finite number");
     return field->get<double>();
   }
+  /// A number above 0 that must be there.
   [[nodiscard]] double positive_number(const std::string& key) const {
     const double value = number(key);
     if (value <= 0) fail(key, "a number above 0");
     return value;
   }
+  /// A string that must be there.
   [[nodiscard]] std::string string(const std::string& key) const {
     const auto* field = find(key);
     if (field == nullptr || !field->is_string()) fail(key, "a string");

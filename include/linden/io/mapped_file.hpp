@@ -44,8 +44,10 @@ class MappedFile {
     if (address_ == MAP_FAILED) fail(path, "cannot be mapped", errno);
   }
 
+  /// Takes the mapping over.
   MappedFile(MappedFile&& other) noexcept
       : address_(std::exchange(other.address_, MAP_FAILED)), size_(std::exchange(other.size_, 0)) {}
+  /// Changes places with the other.
   MappedFile& operator=(MappedFile&& other) noexcept {
     std::swap(address_, other.address_);
     std::swap(size_, other.size_);

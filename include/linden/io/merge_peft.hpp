@@ -28,6 +28,7 @@
 
 namespace linden {
 
+/// How a merged model is written.
 struct MergeOptions {
   std::optional<Dtype> dtype{};               ///< of all tensors; nothing: each keeps its own
   std::uint64_t shard_bytes = 5'000'000'000;  ///< files are cut where they would be larger

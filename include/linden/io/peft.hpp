@@ -35,24 +35,24 @@ namespace linden {
 
 /// One adapted linear module.
 struct PeftModule {
-  std::string path;  // in the base model, such as "model.layers.0.self_attn.q_proj"
-  long in = 0;
-  long out = 0;
-  std::vector<float> lora_a{};  // [r, in]
-  std::vector<float> lora_b{};  // [out, r]
+  std::string path;             ///< in the base model, such as "model.layers.0.self_attn.q_proj"
+  long in = 0;                  ///< columns of its input
+  long out = 0;                 ///< columns of its output
+  std::vector<float> lora_a{};  ///< [r, in]
+  std::vector<float> lora_b{};  ///< [out, r]
 };
 
 /// An adapter: its settings and its modules.
 struct PeftAdapter {
-  long r = 8;
-  double lora_alpha = 8;
-  bool use_rslora = false;
-  std::string base_model{};  // name or path; empty when unknown
-  PeftTargets targets{};
-  PeftPattern<long> rank_pattern{};               // where r is another
-  PeftPattern<double> alpha_pattern{};            // where lora_alpha is another
-  std::map<std::string, std::string> metadata{};  // of the weight file; saving adds "format": "pt"
-  std::vector<PeftModule> modules{};
+  long r = 8;                                     ///< the rank of modules that have none of their own
+  double lora_alpha = 8;                          ///< the numerator of their scale
+  bool use_rslora = false;                        ///< the scale is lora_alpha / sqrt(r)
+  std::string base_model{};                       ///< name or path; empty when unknown
+  PeftTargets targets{};                          ///< which modules it adapts
+  PeftPattern<long> rank_pattern{};               ///< where r is another
+  PeftPattern<double> alpha_pattern{};            ///< where lora_alpha is another
+  std::map<std::string, std::string> metadata{};  ///< of the weight file; saving adds "format": "pt"
+  std::vector<PeftModule> modules{};              ///< in the order of the file
 
   /// The rank of the module at `path`.
   [[nodiscard]] long rank(std::string_view path) const { return pattern_value(rank_pattern, path).value_or(r); }
@@ -65,9 +65,9 @@ struct PeftAdapter {
 
 /// A linear module the base model offers for adaptation, and its size.
 struct ExpectedModule {
-  std::string path;
-  long in = 0;
-  long out = 0;
+  std::string path;  ///< in the base model
+  long in = 0;       ///< columns of its input
+  long out = 0;      ///< columns of its output
 };
 
 namespace detail {

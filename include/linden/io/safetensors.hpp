@@ -32,10 +32,10 @@ namespace linden {
 
 /// A tensor in someone else's memory: a mapped file's, or what is to be written.
 struct StoredTensor {
-  std::string name;
-  Dtype dtype = Dtype::F32;
-  std::vector<std::uint64_t> shape;
-  std::span<const std::byte> bytes;  // possibly unaligned: copy, do not cast
+  std::string name;                  ///< as the file has it
+  Dtype dtype = Dtype::F32;          ///< type of its elements
+  std::vector<std::uint64_t> shape;  ///< row-major; empty for a scalar
+  std::span<const std::byte> bytes;  ///< possibly unaligned: copy, do not cast
 };
 
 /// The view of `values` under `name`, of shape `shape`, to be passed to write_safetensors.
@@ -176,8 +176,8 @@ class SafeTensors {
     }
   }
 
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }                       ///< the file's
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }  ///< the header's "__metadata__"
 
   /// Names of all tensors, ascending.
   [[nodiscard]] std::vector<std::string> names() const {
@@ -185,6 +185,7 @@ class SafeTensors {
     for (const auto& [name, entry] : entries_) list.push_back(name);
     return list;
   }
+  /// Whether there is a tensor of this name.
   [[nodiscard]] bool contains(const std::string& name) const { return entries_.contains(name); }
 
   /// Type, shape and bytes of a tensor that must be there.

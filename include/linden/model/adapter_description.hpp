@@ -17,15 +17,15 @@ namespace linden {
 struct AdapterDescription {
   /// A kind of module whose rank or rank set is its own.
   struct Module {
-    int full_rank = 0;  ///< 0: this kind has no adapter
-    RankSet train_ranks{1};
+    int full_rank = 0;       ///< 0: this kind has no adapter
+    RankSet train_ranks{1};  ///< at most full_rank
   };
 
-  AdapterKind kind = AdapterKind::lora;
-  Scaling scaling = Scaling::none;
-  int full_rank = 8;         ///< of the adapter: no kind has more
-  RankSet train_ranks{8};    ///< of the adapter: what draws are made from
-  std::optional<double> foreign_scale{};  ///< of an imported adapter whose scale is none of the three modes'
+  AdapterKind kind = AdapterKind::lora;                   ///< how it is trained
+  Scaling scaling = Scaling::none;                        ///< s_r as a function of r
+  int full_rank = 8;                                      ///< of the adapter: no kind has more
+  RankSet train_ranks{8};                                 ///< of the adapter: what draws are made from
+  std::optional<double> foreign_scale{};                  ///< of an imported adapter whose scale is none of the three modes'
   std::array<std::optional<Module>, module_kinds> own{};  ///< kinds that differ from the adapter
 
   /// s_r, the factor on the rank-r prefix at inference.

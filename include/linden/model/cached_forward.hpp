@@ -17,10 +17,10 @@ namespace linden {
 
 /// The next tokens of a sequence.
 struct CachedTokens {
-  std::span<const std::int32_t> ids;
-  long first_row = 0;  ///< of the sequence in the cache
-  long filled = 0;     ///< its tokens that are in the cache already
-  int rank = 0;        ///< the adapter is read at this rank; 0: base model alone
+  std::span<const std::int32_t> ids;  ///< the tokens, one or more
+  long first_row = 0;                 ///< of the sequence in the cache
+  long filled = 0;                    ///< its tokens that are in the cache already
+  int rank = 0;                       ///< the adapter is read at this rank; 0: base model alone
 };
 
 /// Which rows of a cache belong to somebody.
@@ -48,6 +48,7 @@ class CacheRows {
   std::map<long, long> taken_;  // first row -> count
 };
 
+/// A model, an adapter and the cache of keys and values of any number of sequences.
 template <LlamaConfiguration C, class T, class Backend = Host, class Model = FrozenLlama<C, T>>
 class CachedForward {
   using Layer = LlamaLayer<C>;
@@ -55,10 +56,10 @@ class CachedForward {
   using Cache = TensorView<T, Shape<cached, Layer::kv_columns>>;
 
  public:
-  using Number = detail::Arithmetic<T>;
-  using Adapter = LlamaAdapter<C, Number>;
-  using Hidden = TensorView<T, Shape<tokens, C::hidden>>;
-  using Logits = TensorView<Number, Shape<tokens, C::vocabulary>>;
+  using Number = detail::Arithmetic<T>;                    ///< what logits, scores and adapters are: float where T is narrower
+  using Adapter = LlamaAdapter<C, Number>;                 ///< the adapters it takes
+  using Hidden = TensorView<T, Shape<tokens, C::hidden>>;  ///< rows of hidden states
+  using Logits = TensorView<Number, Shape<tokens, C::vocabulary>>;  ///< rows of logits
   /// Bytes of cache for one token.
   static constexpr std::size_t bytes_per_token = 2 * C::layers * Layer::kv_columns * sizeof(T);
 
@@ -71,7 +72,7 @@ class CachedForward {
         factors_(place(adapter), adapter.factors().full_ranks),
         workspace_(backend_.template workspace<T>()) {}
 
-  [[nodiscard]] const Backend& backend() const { return backend_; }
+  [[nodiscard]] const Backend& backend() const { return backend_; }  ///< where it runs
 
   /// Makes the cache hold `rows` tokens; what it held is lost when it grows.
   void reserve(long rows) {

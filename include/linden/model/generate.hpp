@@ -12,6 +12,7 @@
 
 namespace linden {
 
+/// A model and an adapter that continue prompts, each at its own rank.
 template <LlamaConfiguration C, class T, class Backend = Host, class Model = FrozenLlama<C, T>>
 class Generator {
   using Forward = CachedForward<C, T, Backend, Model>;

@@ -16,8 +16,8 @@ namespace linden {
 template <LlamaConfiguration C, Real T>
 class Llama {
  public:
-  using configuration = C;
-  using element = T;
+  using configuration = C;  ///< its numbers
+  using element = T;        ///< the type of its weights
 
   Llama() : memory_(static_cast<std::size_t>(LlamaWeights<C, T>::count())), weights_(memory_.data()) {}
 
@@ -32,9 +32,9 @@ class Llama {
     return model;
   }
 
-  [[nodiscard]] LlamaWeights<C, T>& weights() { return weights_; }
-  [[nodiscard]] const LlamaWeights<C, T>& weights() const { return weights_; }
-  [[nodiscard]] std::span<T> parameters() { return memory_.span(); }
+  [[nodiscard]] LlamaWeights<C, T>& weights() { return weights_; }              ///< views into the flat buffer
+  [[nodiscard]] const LlamaWeights<C, T>& weights() const { return weights_; }  ///< views into the flat buffer
+  [[nodiscard]] std::span<T> parameters() { return memory_.span(); }            ///< the flat buffer, in the order of LlamaWeights
 
  private:
   AlignedBuffer<T> memory_;
@@ -59,7 +59,7 @@ class FrozenLlama {
   FrozenLlama(FrozenWeights<C, T> weights, std::shared_ptr<const void> owner)
       : weights_(std::move(weights)), owner_(std::move(owner)) {}
 
-  [[nodiscard]] const FrozenWeights<C, T>& weights() const { return weights_; }
+  [[nodiscard]] const FrozenWeights<C, T>& weights() const { return weights_; }  ///< views of the weights where they lie
 
  private:
   FrozenWeights<C, T> weights_;
@@ -82,6 +82,7 @@ class PackedInputs {
     spans_ = TensorView<const std::int32_t, Shape<sequences, 4>>(spans.data(), static_cast<long>(spans.size()) / 4)
                  .named("spans");
   }
+  /// cos and sin of every token's angles, [tokens, head_size / 2] each.
   [[nodiscard]] auto angles() const {
     using View = TensorView<T, Shape<tokens, C::head_size / 2>>;
     typename LlamaLayer<C>::template Angles<Bound<T>> record;
@@ -89,8 +90,9 @@ class PackedInputs {
     record.sine = View(sine(), tokens_).named("sine");
     return record;
   }
+  /// {first query, queries, first key, keys} of every sequence, [sequences, 4]
   [[nodiscard]] auto spans() const { return spans_; }
-  [[nodiscard]] long token_count() const { return tokens_; }
+  [[nodiscard]] long token_count() const { return tokens_; }  ///< tokens of the batch
 
  private:
   [[nodiscard]] T* cosine() const { return angles_.data(); }

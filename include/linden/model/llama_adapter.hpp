@@ -19,6 +19,7 @@
 
 namespace linden {
 
+/// An adapter of the model C, whose factors are T.
 template <LlamaConfiguration C, Real T>
 class LlamaAdapter {
  public:
@@ -40,9 +41,11 @@ class LlamaAdapter {
     });
   }
 
-  [[nodiscard]] const AdapterDescription& description() const { return description_; }
+  [[nodiscard]] const AdapterDescription& description() const { return description_; }  ///< what it is, apart from its numbers
+  /// A and B of every layer, views into the flat buffer
   [[nodiscard]] const AdapterFactors<C, T>& factors() const { return factors_; }
-  [[nodiscard]] std::span<T> parameters() { return memory_.span(); }
+  [[nodiscard]] std::span<T> parameters() { return memory_.span(); }  ///< the flat buffer, in the order of AdapterFactors
+  /// The flat buffer, in the order of AdapterFactors.
   [[nodiscard]] std::span<const T> parameters() const { return memory_.span(); }
 
   /// The modules this model offers to adapters.

@@ -15,28 +15,29 @@
 
 namespace linden {
 
+/// The parts and the whole of one block of the model C, as functions to trace.
 template <LlamaConfiguration C>
 struct LlamaLayer {
-  static constexpr long query_columns = C::heads * C::head_size;
-  static constexpr long kv_columns = C::kv_heads * C::head_size;
-  using Hidden = Expr<Shape<tokens, C::hidden>>;
-  using Spans = Ids<Shape<sequences, 4>>;
-  using Rows = ModuleRows<Symbolic>;
+  static constexpr long query_columns = C::heads * C::head_size;  ///< columns of all query heads
+  static constexpr long kv_columns = C::kv_heads * C::head_size;  ///< columns of all heads of keys, and of values
+  using Hidden = Expr<Shape<tokens, C::hidden>>;                  ///< x
+  using Spans = Ids<Shape<sequences, 4>>;                         ///< first query, queries, first key, keys of every sequence
+  using Rows = ModuleRows<Symbolic>;                              ///< P of every kind
 
   /// The layer's weights, [out, in] each; names follow "model.layers.N." in Hugging Face checkpoints.
   template <class Mode>
   struct Weights {
     template <long... E>
-    using Leaf = typename Mode::template tensor<Shape<E...>>;
-    Leaf<C::hidden> input_norm{"input_layernorm.weight"};
-    Leaf<query_columns, C::hidden> q{"self_attn.q_proj.weight"};
-    Leaf<kv_columns, C::hidden> k{"self_attn.k_proj.weight"};
-    Leaf<kv_columns, C::hidden> v{"self_attn.v_proj.weight"};
-    Leaf<C::hidden, query_columns> o{"self_attn.o_proj.weight"};
-    Leaf<C::hidden> post_norm{"post_attention_layernorm.weight"};
-    Leaf<C::intermediate, C::hidden> gate{"mlp.gate_proj.weight"};
-    Leaf<C::intermediate, C::hidden> up{"mlp.up_proj.weight"};
-    Leaf<C::hidden, C::intermediate> down{"mlp.down_proj.weight"};
+    using Leaf = typename Mode::template tensor<Shape<E...>>;       ///< a weight of these extents
+    Leaf<C::hidden> input_norm{"input_layernorm.weight"};           ///< of the RMSNorm before attention
+    Leaf<query_columns, C::hidden> q{"self_attn.q_proj.weight"};    ///< queries
+    Leaf<kv_columns, C::hidden> k{"self_attn.k_proj.weight"};       ///< keys
+    Leaf<kv_columns, C::hidden> v{"self_attn.v_proj.weight"};       ///< values
+    Leaf<C::hidden, query_columns> o{"self_attn.o_proj.weight"};    ///< attention's output
+    Leaf<C::hidden> post_norm{"post_attention_layernorm.weight"};   ///< of the RMSNorm before the feed-forward network
+    Leaf<C::intermediate, C::hidden> gate{"mlp.gate_proj.weight"};  ///< what SiLU is applied to
+    Leaf<C::intermediate, C::hidden> up{"mlp.up_proj.weight"};      ///< what the gate is multiplied with
+    Leaf<C::hidden, C::intermediate> down{"mlp.down_proj.weight"};  ///< the feed-forward network's output
   };
 
   /// The layer's adapters, each kind with a rank of its own; names follow "model.layers.N." and precede ".weight" in PEFT
@@ -44,27 +45,31 @@ struct LlamaLayer {
   template <class Mode>
   struct Adapters {
     template <long In, long Out, ModuleKind Kind>
-    using Factors = typename LowRank<In, Out, rank_of(Kind)>::template Factors<Mode>;
-    Factors<C::hidden, query_columns, ModuleKind::q> q{{"self_attn.q_proj.lora_A"}, {"self_attn.q_proj.lora_B"}};
-    Factors<C::hidden, kv_columns, ModuleKind::k> k{{"self_attn.k_proj.lora_A"}, {"self_attn.k_proj.lora_B"}};
-    Factors<C::hidden, kv_columns, ModuleKind::v> v{{"self_attn.v_proj.lora_A"}, {"self_attn.v_proj.lora_B"}};
+    using Factors = typename LowRank<In, Out, rank_of(Kind)>::template Factors<Mode>;  ///< A and B of a module of this kind
+    Factors<C::hidden, query_columns, ModuleKind::q> q{{"self_attn.q_proj.lora_A"}, {"self_attn.q_proj.lora_B"}};  ///< queries
+    Factors<C::hidden, kv_columns, ModuleKind::k> k{{"self_attn.k_proj.lora_A"}, {"self_attn.k_proj.lora_B"}};     ///< keys
+    Factors<C::hidden, kv_columns, ModuleKind::v> v{{"self_attn.v_proj.lora_A"}, {"self_attn.v_proj.lora_B"}};     ///< values
+    /// Attention's output.
     Factors<query_columns, C::hidden, ModuleKind::o> o{{"self_attn.o_proj.lora_A"}, {"self_attn.o_proj.lora_B"}};
-    Factors<C::hidden, C::intermediate, ModuleKind::gate> gate{{"mlp.gate_proj.lora_A"}, {"mlp.gate_proj.lora_B"}};
+    Factors<C::hidden, C::intermediate, ModuleKind::gate> gate{{"mlp.gate_proj.lora_A"}, {"mlp.gate_proj.lora_B"}};  ///< the gate
+    /// What the gate is multiplied with.
     Factors<C::hidden, C::intermediate, ModuleKind::up> up{{"mlp.up_proj.lora_A"}, {"mlp.up_proj.lora_B"}};
+    /// The feed-forward network's output.
     Factors<C::intermediate, C::hidden, ModuleKind::down> down{{"mlp.down_proj.lora_A"}, {"mlp.down_proj.lora_B"}};
   };
 
   /// What all layers of a batch share: the angles of every token.
   template <class Mode>
   struct Angles {
-    typename Mode::template tensor<Shape<tokens, C::head_size / 2>> cosine{"cosine"};
-    typename Mode::template tensor<Shape<tokens, C::head_size / 2>> sine{"sine"};
+    typename Mode::template tensor<Shape<tokens, C::head_size / 2>> cosine{"cosine"};  ///< of every token's angles
+    typename Mode::template tensor<Shape<tokens, C::head_size / 2>> sine{"sine"};      ///< of every token's angles
   };
 
   /// A projection of the frozen base with its adapter.
   struct Adapted {
-    Adapters<Symbolic> a;
-    Rows P;
+    Adapters<Symbolic> a;  ///< the block's adapters
+    Rows P;                ///< P of every kind
+    /// x w^T + ((x A) ⊙ P) B, with the A, B and P of a kind.
     template <class X, class W, class F, class R>
     constexpr auto operator()(X x, W w, F Adapters<Symbolic>::*adapter, R Rows::*rows) const {
       return adapted_linear(x, w, a.*adapter, P.*rows);
@@ -72,12 +77,14 @@ struct LlamaLayer {
   };
   /// A projection of the base alone.
   struct Plain {
+    /// x w^T.
     template <class X, class W>
     constexpr auto operator()(X x, W w, auto, auto) const {
       return x * transpose(w);
     }
   };
 
+  /// The block's first half: normed x -> q and k turned by the angles, and v.
   template <class Project>
   static constexpr auto queries_keys_values(Hidden x, const Weights<Symbolic>& w, const Angles<Symbolic>& angles,
                                             Project project) {
@@ -89,6 +96,7 @@ struct LlamaLayer {
     return std::tuple(q, k, v);
   }
 
+  /// The block's second half: attention over the keys, then the feed-forward network, each added to what went in.
   template <class Keys, class Project>
   static constexpr Hidden after_keys(Hidden x, Expr<Shape<tokens, query_columns>> q, Keys k, Keys v, Spans spans,
                                      const Weights<Symbolic>& w, Project project) {
@@ -101,6 +109,7 @@ struct LlamaLayer {
     return h + project(gated, w.down, &A::down, &Rows::down);
   }
 
+  /// Both halves, with the batch's own keys.
   template <class Project>
   static constexpr Hidden whole(Hidden x, const Weights<Symbolic>& w, const Angles<Symbolic>& angles, Spans spans,
                                 Project project) {
@@ -110,6 +119,7 @@ struct LlamaLayer {
 
   /// x -> block(x), base frozen, adapters trainable.
   struct AdaptedBlock {
+    /// block(x) [tokens, hidden].
     constexpr Hidden operator()(Hidden x, Frozen<Weights<Symbolic>> w, Adapters<Symbolic> a, Frozen<Rows> P,
                                 Frozen<Angles<Symbolic>> angles, Spans spans) const {
       return whole(x, w, angles, spans, Adapted{a, P});
@@ -118,6 +128,7 @@ struct LlamaLayer {
 
   /// x -> block(x), every weight trainable.
   struct FullBlock {
+    /// block(x) [tokens, hidden].
     constexpr Hidden operator()(Hidden x, Weights<Symbolic> w, Frozen<Angles<Symbolic>> angles, Spans spans) const {
       return whole(x, w, angles, spans, Plain{});
     }
@@ -125,6 +136,7 @@ struct LlamaLayer {
 
   /// Generation, first half: x -> q, k, v of the new tokens, ready to be put into a cache.
   struct AdaptedKeys {
+    /// q, k, v.
     constexpr auto operator()(Hidden x, Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a,
                               Frozen<Rows> P, Frozen<Angles<Symbolic>> angles) const {
       return queries_keys_values(x, w, angles, Adapted{a, P});
@@ -132,7 +144,8 @@ struct LlamaLayer {
   };
   /// Generation, second half: x, q and the cache -> block(x).
   struct AdaptedAfterKeys {
-    using Cache = Expr<Shape<cached, kv_columns>>;
+    using Cache = Expr<Shape<cached, kv_columns>>;  ///< keys, or values, of a sequence so far and of the new tokens
+    /// block(x) [tokens, hidden].
     constexpr Hidden operator()(Hidden x, Expr<Shape<tokens, query_columns>> q, Cache k, Cache v,
                                 Frozen<Weights<Symbolic>> w, Frozen<Adapters<Symbolic>> a, Frozen<Rows> P,
                                 Spans spans) const {
@@ -144,27 +157,33 @@ struct LlamaLayer {
 /// What lies around the blocks.
 template <LlamaConfiguration C>
 struct LlamaHead {
-  using Hidden = Expr<Shape<tokens, C::hidden>>;
-  using Norm = Expr<Shape<C::hidden>>;
-  using Table = Expr<Shape<C::vocabulary, C::hidden>>;
-  using Targets = Ids<Shape<tokens>>;
+  using Hidden = Expr<Shape<tokens, C::hidden>>;        ///< hidden states
+  using Norm = Expr<Shape<C::hidden>>;                  ///< weights of the last RMSNorm
+  using Table = Expr<Shape<C::vocabulary, C::hidden>>;  ///< embedding and head
+  using Targets = Ids<Shape<tokens>>;                   ///< negative: none
 
+  /// Token ids -> the first hidden states.
   struct Embed {
+    /// Row ids[t] of the table.
     constexpr Hidden operator()(Table table, Ids<Shape<tokens>> ids) const { return embedding(table, ids); }
   };
   /// scale * sum of the cross-entropies of the tokens that have a target.
   struct Loss {
+    /// The scaled sum.
     constexpr Expr<Shape<>> operator()(Hidden x, Norm norm, Table head, Targets targets, Frozen<Expr<Shape<>>> scale) const {
       return head_cross_entropy(rms_norm(x, norm, C::epsilon), head, targets, scale);
     }
   };
   /// Per token: cross-entropy, and whether the target has the highest logit.
   struct Scores {
+    /// Two columns, [tokens, 1] each.
     constexpr auto operator()(Hidden x, Norm norm, Table head, Targets targets) const {
       return head_scores(rms_norm(x, norm, C::epsilon), head, targets);
     }
   };
+  /// Last hidden states -> logits [tokens, vocabulary].
   struct Logits {
+    /// The logits.
     constexpr auto operator()(Hidden x, Norm norm, Table head) const {
       return rms_norm(x, norm, C::epsilon) * transpose(head);
     }

@@ -45,11 +45,11 @@ long record_elements(const ModuleRanks& ranks = {}) {
 /// Every weight of a Llama; what a tensor is, Mode says (core/record.hpp, core/stored_view.hpp).
 template <LlamaConfiguration C, class Mode>
 struct LlamaRecord {
-  using Layer = typename LlamaLayer<C>::template Weights<Mode>;
-  using Table = typename Mode::template tensor<Shape<C::vocabulary, C::hidden>>;
-  Table embedding{"model.embed_tokens.weight"};
-  std::vector<Layer> layers = std::vector<Layer>(static_cast<std::size_t>(C::layers));
-  typename Mode::template tensor<Shape<C::hidden>> norm{"model.norm.weight"};
+  using Layer = typename LlamaLayer<C>::template Weights<Mode>;                         ///< weights of a block
+  using Table = typename Mode::template tensor<Shape<C::vocabulary, C::hidden>>;        ///< embedding and head
+  Table embedding{"model.embed_tokens.weight"};                                         ///< [vocabulary, hidden]
+  std::vector<Layer> layers = std::vector<Layer>(static_cast<std::size_t>(C::layers));  ///< the blocks, from the input on
+  typename Mode::template tensor<Shape<C::hidden>> norm{"model.norm.weight"};           ///< of the last RMSNorm
   Table head{"lm_head.weight"};  ///< the embedding again where they are tied
 
   /// Calls visit(full Hugging Face name, tensor) for every tensor a checkpoint holds.
@@ -68,7 +68,7 @@ template <LlamaConfiguration C, class T>
 struct LlamaWeights : LlamaRecord<C, Bound<T>> {
   using typename LlamaRecord<C, Bound<T>>::Layer;
   using typename LlamaRecord<C, Bound<T>>::Table;
-  static constexpr long table = C::vocabulary * C::hidden;
+  static constexpr long table = C::vocabulary * C::hidden;  ///< elements of the embedding
   /// Elements of the flat buffer.
   static long count() { return table * (C::tied ? 1 : 2) + C::layers * detail::record_elements<Layer>() + C::hidden; }
 
@@ -89,14 +89,15 @@ using FrozenWeights = LlamaRecord<C, Stored<T>>;
 /// Adapter factors of every layer at full rank, as views of T into one flat buffer.
 template <LlamaConfiguration C, class T>
 struct AdapterFactors {
-  using Layer = typename LlamaLayer<C>::template Adapters<Bound<T>>;
-  std::vector<Layer> layers;
-  ModuleRanks full_ranks;
-  T* flat;
+  using Layer = typename LlamaLayer<C>::template Adapters<Bound<T>>;  ///< adapters of a block
+  std::vector<Layer> layers;                                          ///< the blocks, from the input on
+  ModuleRanks full_ranks;                                             ///< of every kind
+  T* flat;                                                            ///< the flat buffer
 
   /// Elements of the flat buffer.
   static long count(const ModuleRanks& full_ranks) { return C::layers * detail::record_elements<Layer>(full_ranks); }
 
+  /// Views into `elements`, which has count(ranks) of them.
   AdapterFactors(T* elements, const ModuleRanks& ranks)
       : layers(static_cast<std::size_t>(C::layers)), full_ranks(ranks), flat(elements) {
     for (Layer& layer : layers) detail::bind_record(layer, elements, ranks);

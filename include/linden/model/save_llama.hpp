@@ -21,8 +21,8 @@ namespace linden {
 
 /// Ids of the tokens that begin every text and end every answer.
 struct SpecialTokens {
-  int bos = 1;
-  int eos = 2;
+  int bos = 1;  ///< begins every text
+  int eos = 2;  ///< ends every answer
 };
 
 namespace detail {

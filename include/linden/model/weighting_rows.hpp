@@ -14,6 +14,7 @@ namespace linden {
 template <class T>
 class WeightingRows {
  public:
+  /// No rows yet: call `set`.
   explicit WeightingRows(const AdapterDescription& description) : description_(description) {
     for (std::size_t kind = 0; kind < module_kinds; ++kind) {
       const AdapterDescription::Module module = description.module(kind);

@@ -140,6 +140,7 @@ struct HeadScores {
   }
 };
 
+/// scale * the sum over tokens of -log softmax(x W^T)[target]; tokens with a negative target count nothing.
 template <long M, long N, long V, long K>
 constexpr Expr<Shape<>> head_cross_entropy(Expr<Shape<M, N>> x, Expr<Shape<V, K>> head, Ids<Shape<M>> targets,
                                            Expr<Shape<>> scale) {

@@ -11,6 +11,7 @@
 
 namespace linden {
 
+/// a - b.
 struct Subtract {
   static constexpr const char* name = "subtract";
   static constexpr int arity = 2;
@@ -33,6 +34,7 @@ struct Hadamard {
   static constexpr void vjp(Vjp& v);
 };
 
+/// a / b.
 struct Divide {
   static constexpr const char* name = "divide";
   static constexpr int arity = 2;
@@ -43,6 +45,7 @@ struct Divide {
   static constexpr void vjp(Vjp& v);
 };
 
+/// e^x.
 struct Exp {
   static constexpr const char* name = "exp";
   static constexpr int arity = 1;
@@ -53,6 +56,7 @@ struct Exp {
   static constexpr void vjp(Vjp& v);
 };
 
+/// The natural logarithm.
 struct Log {
   static constexpr const char* name = "log";
   static constexpr int arity = 1;
@@ -63,6 +67,7 @@ struct Log {
   static constexpr void vjp(Vjp& v);
 };
 
+/// The square root.
 struct Sqrt {
   static constexpr const char* name = "sqrt";
   static constexpr int arity = 1;
@@ -73,6 +78,7 @@ struct Sqrt {
   static constexpr void vjp(Vjp& v);
 };
 
+/// The hyperbolic tangent.
 struct Tanh {
   static constexpr const char* name = "tanh";
   static constexpr int arity = 1;
@@ -83,6 +89,7 @@ struct Tanh {
   static constexpr void vjp(Vjp& v);
 };
 
+/// 1 / (1 + e^-x).
 struct Sigmoid {
   static constexpr const char* name = "sigmoid";
   static constexpr int arity = 1;
@@ -152,14 +159,16 @@ struct SiluDerivative {
 
 namespace symbolic {
 
+/// a ⊙ b; a factor of one vanishes.
 constexpr Value hadamard(Value a, Value b) {
   if (is_constant(a, 1.0)) return b;
   if (is_constant(b, 1.0)) return a;
   return broadcast_apply<Hadamard>(a, b);
 }
-constexpr Value subtract(Value a, Value b) { return broadcast_apply<Subtract>(a, b); }
-constexpr Value divide(Value a, Value b) { return broadcast_apply<Divide>(a, b); }
-constexpr Value scale(double factor, Value a) { return hadamard(constant(a, factor), a); }
+constexpr Value subtract(Value a, Value b) { return broadcast_apply<Subtract>(a, b); }      ///< a - b
+constexpr Value divide(Value a, Value b) { return broadcast_apply<Divide>(a, b); }          ///< a / b
+constexpr Value scale(double factor, Value a) { return hadamard(constant(a, factor), a); }  ///< factor * a
+/// Op of every element.
 template <class Op>
 constexpr Value map(Value a) {
   return apply<Op>(node(a).rows, node(a).columns, {}, a);
@@ -236,10 +245,12 @@ using broadcast_t = decltype(broadcast_shape<A, B>());
 
 }  // namespace detail
 
+/// a + b; what is one row, one column or a scalar is repeated.
 template <class A, class B>
 constexpr Expr<detail::broadcast_t<A, B>> operator+(Expr<A> a, Expr<B> b) {
   return Expr<detail::broadcast_t<A, B>>(symbolic::add(a, b));
 }
+/// a - b; what is one row, one column or a scalar is repeated.
 template <class A, class B>
 constexpr Expr<detail::broadcast_t<A, B>> operator-(Expr<A> a, Expr<B> b) {
   return Expr<detail::broadcast_t<A, B>>(symbolic::subtract(a, b));
@@ -249,47 +260,58 @@ template <class A, class B>
 constexpr Expr<detail::broadcast_t<A, B>> hadamard(Expr<A> a, Expr<B> b) {
   return Expr<detail::broadcast_t<A, B>>(symbolic::hadamard(a, b));
 }
+/// a / b by elements; what is one row, one column or a scalar is repeated.
 template <class A, class B>
 constexpr Expr<detail::broadcast_t<A, B>> operator/(Expr<A> a, Expr<B> b) {
   return Expr<detail::broadcast_t<A, B>>(symbolic::divide(a, b));
 }
 
+/// Every element times a number.
 template <class S>
 constexpr Expr<S> operator*(double factor, Expr<S> a) {
   return Expr<S>(symbolic::scale(factor, a));
 }
+/// Every element plus a number.
 template <class S>
 constexpr Expr<S> operator+(Expr<S> a, double number) {
   return Expr<S>(symbolic::add(a, symbolic::constant(a, number)));
 }
+/// Every element negated.
 template <class S>
 constexpr Expr<S> operator-(Expr<S> a) {
   return Expr<S>(symbolic::scale(-1.0, a));
 }
+/// e^x of every element.
 template <class S>
 constexpr Expr<S> exp(Expr<S> a) {
   return Expr<S>(symbolic::map<Exp>(a));
 }
+/// The natural logarithm of every element.
 template <class S>
 constexpr Expr<S> log(Expr<S> a) {
   return Expr<S>(symbolic::map<Log>(a));
 }
+/// The square root of every element.
 template <class S>
 constexpr Expr<S> sqrt(Expr<S> a) {
   return Expr<S>(symbolic::map<Sqrt>(a));
 }
+/// The hyperbolic tangent of every element.
 template <class S>
 constexpr Expr<S> tanh(Expr<S> a) {
   return Expr<S>(symbolic::map<Tanh>(a));
 }
+/// 1 / (1 + e^-x) of every element.
 template <class S>
 constexpr Expr<S> sigmoid(Expr<S> a) {
   return Expr<S>(symbolic::map<Sigmoid>(a));
 }
+/// max(x, 0) of every element.
 template <class S>
 constexpr Expr<S> relu(Expr<S> a) {
   return Expr<S>(symbolic::map<Relu>(a));
 }
+/// x sigmoid(x) of every element.
 template <class S>
 constexpr Expr<S> silu(Expr<S> a) {
   return Expr<S>(symbolic::map<Silu>(a));

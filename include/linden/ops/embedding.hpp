@@ -37,6 +37,7 @@ struct EmbeddingBackward {
   static constexpr void vjp(Vjp& v);
 };
 
+/// y[t] = table[ids[t]].
 struct Embedding {
   static constexpr const char* name = "embedding";
   static constexpr int arity = 2;
@@ -67,6 +68,7 @@ constexpr void EmbeddingBackward::vjp(Vjp& v) {
   v.gradient(0, symbolic::apply<Embedding>(dy.rows, dy.columns, {}, v.upstream(), v.input(1)));
 }
 
+/// Row ids[t] of `table` for every t: [V, N], [M] -> [M, N].
 template <long V, long N, long M>
 constexpr Expr<Shape<M, N>> embedding(Expr<Shape<V, N>> table, Ids<Shape<M>> ids) {
   return Expr<Shape<M, N>>(symbolic::apply<Embedding>(M, N, {}, table, ids));

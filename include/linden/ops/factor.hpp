@@ -10,9 +10,9 @@ namespace linden {
 /// used as its transpose.
 template <class T>
 struct Factor {
-  const T* data;
-  long stride;
-  bool transposed = false;
+  const T* data;                   ///< as stored, row-major
+  long stride;                     ///< elements from row to row as stored
+  bool transposed = false;         ///< used as its transpose
   const bfloat16* half = nullptr;  ///< set instead of data where the elements are stored as bfloat16
 
   /// The factor from element (row, column) on, of what it is used as.

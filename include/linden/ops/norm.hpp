@@ -104,6 +104,7 @@ struct RmsNorm {
   }
 };
 
+/// Of every row: e^x[j] / sum of e^x.
 struct Softmax {
   static constexpr const char* name = "softmax";
   static constexpr int arity = 1;
@@ -128,12 +129,14 @@ struct Softmax {
   }
 };
 
+/// Every row over its root mean square, times w: [M, N], [N] -> [M, N]. epsilon is added to the mean of squares.
 template <long M, long N, long K>
 constexpr Expr<Shape<M, N>> rms_norm(Expr<Shape<M, N>> x, Expr<Shape<K>> w, double epsilon) {
   static_assert(N == K, "linden::rms_norm(x, w, eps): w must have as many elements as x has columns");
   return Expr<Shape<M, N>>(symbolic::apply<RmsNorm>(M, N, {epsilon}, x, w));
 }
 
+/// Of every row: e^x[j] / sum of e^x, [M, N] -> [M, N].
 template <long M, long N>
 constexpr Expr<Shape<M, N>> softmax(Expr<Shape<M, N>> x) {
   return Expr<Shape<M, N>>(symbolic::apply<Softmax>(M, N, {}, x));

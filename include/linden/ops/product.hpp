@@ -27,6 +27,7 @@ struct MatMul {
   static constexpr void vjp(Vjp& v);
 };
 
+/// [M, N] -> [N, M].
 struct Transpose {
   static constexpr const char* name = "transpose";
   static constexpr int arity = 1;
@@ -44,6 +45,7 @@ struct Transpose {
 
 namespace symbolic {
 
+/// a^T; that of a transpose is what it was made of.
 constexpr Value transpose(Value a) {
   const Node n = node(a);
   if (n.op == &descriptor<Transpose>) return {a.graph, n.inputs[0]};
@@ -89,9 +91,10 @@ constexpr Expr<Shape<N, M>> transpose(Expr<Shape<M, N>> a) {
 /// The diagonal matrix of p, never stored.
 template <long N>
 struct Diagonal {
-  Expr<Shape<N>> p;
+  Expr<Shape<N>> p;  ///< its diagonal
 };
 
+/// The diagonal matrix of a row, for products: x * diag(p) is x with column j times p[j].
 template <long N>
 constexpr Diagonal<N> diag(Expr<Shape<N>> p) {
   return {p};

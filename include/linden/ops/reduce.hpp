@@ -23,6 +23,7 @@ struct InverseCount {
   }
 };
 
+/// The largest over rows, over columns, or over both; not a number where one is.
 struct MaxTo {
   static constexpr const char* name = "max_to";
   static constexpr int arity = 1;
@@ -46,48 +47,59 @@ struct MaxTo {
 };
 
 namespace symbolic {
+/// The mean over the axes that become 1.
 constexpr Value mean_to(Value x, long row_count, long column_count) {
   const Value inverse = apply<InverseCount>(
       1, 1, {row_count == node(x).rows ? 0.0 : 1.0, column_count == node(x).columns ? 0.0 : 1.0}, x);
   return hadamard(sum_to_shape(x, row_count, column_count), inverse);
 }
+/// The largest over the axes that become 1.
 constexpr Value max_to(Value x, long row_count, long column_count) {
   return apply<MaxTo>(row_count, column_count, {}, x);
 }
 }  // namespace symbolic
 
+/// The sum of all elements.
 template <class S>
 constexpr Expr<Shape<>> sum(Expr<S> x) {
   return Expr<Shape<>>(symbolic::sum_to_shape(x, 1, 1));
 }
+/// Column by column, the sum over the rows.
 template <long M, long N>
 constexpr Expr<Shape<N>> sum_rows(Expr<Shape<M, N>> x) {
   return Expr<Shape<N>>(symbolic::sum_to_shape(x, 1, N));
 }
+/// Row by row, the sum over the columns.
 template <long M, long N>
 constexpr Expr<Shape<M, 1>> sum_columns(Expr<Shape<M, N>> x) {
   return Expr<Shape<M, 1>>(symbolic::sum_to_shape(x, M, 1));
 }
+/// The mean of all elements.
 template <class S>
 constexpr Expr<Shape<>> mean(Expr<S> x) {
   return Expr<Shape<>>(symbolic::mean_to(x, 1, 1));
 }
+/// Column by column, the mean over the rows.
 template <long M, long N>
 constexpr Expr<Shape<N>> mean_rows(Expr<Shape<M, N>> x) {
   return Expr<Shape<N>>(symbolic::mean_to(x, 1, N));
 }
+/// Row by row, the mean over the columns.
 template <long M, long N>
 constexpr Expr<Shape<M, 1>> mean_columns(Expr<Shape<M, N>> x) {
   return Expr<Shape<M, 1>>(symbolic::mean_to(x, M, 1));
 }
+/// The largest of all elements.
 template <class S>
 constexpr Expr<Shape<>> max(Expr<S> x) {
   return Expr<Shape<>>(symbolic::max_to(x, 1, 1));
 }
+/// Column by column, the largest over the rows.
 template <long M, long N>
 constexpr Expr<Shape<N>> max_rows(Expr<Shape<M, N>> x) {
   return Expr<Shape<N>>(symbolic::max_to(x, 1, N));
 }
+/// Row by row, the largest over the columns.
 template <long M, long N>
 constexpr Expr<Shape<M, 1>> max_columns(Expr<Shape<M, N>> x) {
   return Expr<Shape<M, 1>>(symbolic::max_to(x, M, 1));

@@ -54,8 +54,8 @@ constexpr Expr<Shape<M, N>> rotary(Expr<Shape<M, N>> x, Expr<Shape<M, HeadSize /
 
 /// How Llama 3.1 and later stretch the rotary frequencies; factor 1 leaves them alone.
 struct RotaryScaling {
-  double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;
-  long original_positions = 8192;
+  double factor = 1, low_frequency_factor = 1, high_frequency_factor = 4;  ///< as in config.json's rope_scaling
+  long original_positions = 8192;                                          ///< positions the model was first trained for
 };
 
 /// Angle per position of pair i, 0 <= i < head_size / 2, in radians. In float as in transformers, which forms the plain

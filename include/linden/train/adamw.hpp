@@ -21,23 +21,25 @@
 
 namespace linden {
 
+/// AdamW's constants.
 struct AdamWOptions {
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
+  double beta1 = 0.9;       ///< how much of the mean of gradients stays in a step
+  double beta2 = 0.999;     ///< how much of the mean of their squares stays
+  double epsilon = 1e-8;    ///< added to the root of that mean
   double weight_decay = 0;  ///< decoupled: param shrinks by learning_rate * weight_decay a step
 };
 
 /// What one step multiplies by, in T; `step` counts from 1.
 template <Real T>
 struct AdamWStep {
-  T beta1, beta2;
-  T new1, new2;  ///< 1 - beta1, 1 - beta2
-  T epsilon;
+  T beta1, beta2;     ///< as in AdamWOptions
+  T new1, new2;       ///< 1 - beta1, 1 - beta2
+  T epsilon;          ///< as in AdamWOptions
   T decay;            ///< 1 - learning_rate * weight_decay
   T rate;             ///< learning_rate / (1 - beta1^step)
   T root_correction;  ///< 1 / sqrt(1 - beta2^step)
 
+  /// The numbers of step `step`.
   AdamWStep(std::size_t step, double learning_rate, const AdamWOptions& options)
       : beta1(static_cast<T>(options.beta1)),
         beta2(static_cast<T>(options.beta2)),

@@ -27,6 +27,7 @@ template <Real T>
   return static_cast<T>(float(bfloat16(static_cast<float>(value))));
 }
 
+/// Every value after a round trip through bfloat16.
 template <Real T>
 void round_to_bf16(std::span<T> values) {
   parallel_for(static_cast<long>(values.size()), 4, [&](long first, long last) {
@@ -106,10 +107,10 @@ double clip_as_reference(AdapterFactors<C, T> gradients, std::span<T> flat, doub
 /// What a micro-batch is run with.
 template <LlamaConfiguration C, class T>
 struct ReferenceMicroBatch {
-  using Number = detail::Arithmetic<T>;
-  AdapterFactors<C, T> factors;
-  RankRows<Number> rows;
-  AdapterFactors<C, Number> gradients;
+  using Number = detail::Arithmetic<T>;  ///< what P and gradients are: float where T is narrower
+  AdapterFactors<C, T> factors;          ///< A and B as the pass reads them
+  RankRows<Number> rows;                 ///< P as the pass reads it
+  AdapterFactors<C, Number> gradients;   ///< where the pass adds gradients
 };
 
 /// The arithmetic above around the micro-batches of a step, on the CPU. (On a device: kernels/bf16_reference.cuh.)

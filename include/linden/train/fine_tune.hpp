@@ -42,7 +42,7 @@ class FineTuner {
   using Number = detail::Arithmetic<T>;
 
  public:
-  using Pass = TrainingPass<C, T, Policy, Backend, Model>;
+  using Pass = TrainingPass<C, T, Policy, Backend, Model>;  ///< what runs a micro-batch
 
   /// The samples must outlive the tuner.
   FineTuner(const Model& model, std::span<const Sample> samples, const FineTuneOptions& options, Backend backend = Backend())
@@ -65,9 +65,9 @@ class FineTuner {
               options.adapter.kind == AdapterKind::matryoshka ? Inference::weighted : Inference::prefix);
   }
 
-  [[nodiscard]] std::size_t total_steps() const { return total_steps_; }
-  [[nodiscard]] std::size_t steps_done() const { return done_; }
-  [[nodiscard]] bool finished() const { return done_ == total_steps_; }
+  [[nodiscard]] std::size_t total_steps() const { return total_steps_; }  ///< optimiser steps of the whole run
+  [[nodiscard]] std::size_t steps_done() const { return done_; }  ///< optimiser steps made, those that changed nothing included
+  [[nodiscard]] bool finished() const { return done_ == total_steps_; }  ///< no step is left
   /// The adapter as it is now.
   [[nodiscard]] LlamaAdapter<C, Number>& adapter() {
     trained_.read();

@@ -13,11 +13,12 @@
 
 namespace linden {
 
+/// What a run goes on from.
 template <class T>
 struct FineTuneState {
-  std::size_t steps = 0;    ///< made, those that changed nothing included
-  std::size_t updates = 0;  ///< AdamW's own count
-  std::vector<T> parameters{}, moment1{}, moment2{};
+  std::size_t steps = 0;                              ///< made, those that changed nothing included
+  std::size_t updates = 0;                            ///< AdamW's own count
+  std::vector<T> parameters{}, moment1{}, moment2{};  ///< [n] each
 };
 
 namespace detail {
@@ -37,6 +38,7 @@ inline constexpr const char* fine_tune_format = "linden.fine_tune/1";
 
 }  // namespace detail
 
+/// Writes the state of a run of n parameters.
 template <class T>
 void write_fine_tune_state(const std::filesystem::path& file, std::size_t steps, std::size_t updates, std::span<const T> parameters,
                            std::span<const T> moment1, std::span<const T> moment2) {

@@ -70,8 +70,9 @@ class AdapterPass {
   using Number = detail::Arithmetic<T>;
 
  public:
-  using Block = decltype(pullback<Policy, 0, 2>(typename Layer::AdaptedBlock{}));
+  using Block = decltype(pullback<Policy, 0, 2>(typename Layer::AdaptedBlock{}));  ///< a block, forward and backward
 
+  /// No memory is taken yet.
   explicit AdapterPass(Backend backend = Backend()) : backend_(backend), workspace_(backend_.template workspace<T>()) {}
 
   /// Bytes a batch of so many tokens needs at these ranks, beside weights, adapters and what kernels use as scratch memory.
@@ -100,6 +101,7 @@ class AdapterPass {
     loss_.reserve(1);
     backend_.clear(loss_.data(), 1);
   }
+  /// Adds the gradients of a batch to `gradients`, and its loss to what `loss` says.
   void add(const Model& model, const AdapterFactors<C, T>& factors, const RankRows<Number>& rows,
            const AdapterFactors<C, Number>& gradients, const Batch& batch, double scale) {
     const auto& w = model.weights();
@@ -185,7 +187,7 @@ class FullPass {
   using Head = LlamaHead<C>;
 
  public:
-  using Block = decltype(pullback<Policy, 0, 1>(typename Layer::FullBlock{}));
+  using Block = decltype(pullback<Policy, 0, 1>(typename Layer::FullBlock{}));  ///< a block, forward and backward
 
   /// Loss of the batch; adds its gradients to `gradients` (views of the model's layout).
   double run(const Llama<C, T>& model, LlamaWeights<C, T>& gradients, const Batch& batch, double scale) {

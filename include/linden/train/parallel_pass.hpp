@@ -18,11 +18,12 @@ namespace linden {
 template <LlamaConfiguration C, class T, Keep Policy = Keep::costly>
 class ParallelPass {
  public:
-  using Pass = AdapterPass<C, T, Policy>;
-  static constexpr std::size_t most_parts = 8;
+  using Pass = AdapterPass<C, T, Policy>;       ///< what runs a part
+  static constexpr std::size_t most_parts = 8;  ///< parts of a batch, at most
   /// Tokens below which a part is not worth reading the weights for.
   static constexpr std::size_t part_tokens = 512;
 
+  /// No memory is taken yet.
   explicit ParallelPass(Host = {}) {}
 
   /// Bytes a batch of so many tokens needs at these ranks, in the largest number of parts.
@@ -41,9 +42,11 @@ class ParallelPass {
     add(model, factors, rows, gradients, batch, scale);
     return loss();
   }
+  /// As AdapterPass.
   void start() {
     for (Part& part : parts_) part.pass.start();
   }
+  /// As AdapterPass.
   void add(const FrozenLlama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows,
            const AdapterFactors<C, T>& gradients, const Batch& batch, double scale) {
     const std::vector<std::size_t>& cuts = cut(batch);
@@ -70,6 +73,7 @@ class ParallelPass {
       if (error) std::rethrow_exception(error);
     join(gradients.span(), count);
   }
+  /// As AdapterPass.
   [[nodiscard]] double loss() const {
     double sum = 0;
     for (const Part& part : parts_) sum += part.pass.loss();

@@ -18,8 +18,8 @@ namespace linden {
 
 /// Positions first..first + count - 1 of an epoch's order.
 struct SampleRange {
-  std::size_t first = 0;
-  std::size_t count = 0;
+  std::size_t first = 0;  ///< the first position
+  std::size_t count = 0;  ///< how many
 
   friend constexpr bool operator==(const SampleRange&, const SampleRange&) = default;
 };
@@ -28,6 +28,7 @@ struct SampleRange {
 /// short, and no step reaches into the next epoch.
 class EpochPlan {
  public:
+  /// Throws UsageError for sizes that are not positive.
   constexpr EpochPlan(std::size_t samples, std::size_t micro_batch, std::size_t accumulation)
       : samples_(samples),
         micro_batch_(micro_batch),
@@ -35,8 +36,8 @@ class EpochPlan {
         accumulation_(accumulation),
         steps_(steps_per_epoch(samples, micro_batch, accumulation)) {}
 
-  [[nodiscard]] constexpr std::size_t samples() const { return samples_; }
-  [[nodiscard]] constexpr std::size_t steps() const { return steps_; }
+  [[nodiscard]] constexpr std::size_t samples() const { return samples_; }  ///< of the data set
+  [[nodiscard]] constexpr std::size_t steps() const { return steps_; }      ///< in an epoch
 
   /// Number of micro-batches of `step`.
   [[nodiscard]] constexpr std::size_t micro_batches(std::size_t step) const {
@@ -79,11 +80,12 @@ class EpochPlan {
 /// The samples of every step of a run; a pure function of (seed, epoch, step), so a run can resume anywhere.
 class SampleOrder {
  public:
+  /// The run's first epoch.
   SampleOrder(const EpochPlan& plan, std::uint64_t seed)
       : plan_(plan), seed_(seed), order_(epoch_order(plan.samples(), seed, 0)) {}
 
-  [[nodiscard]] const EpochPlan& plan() const { return plan_; }
-  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  [[nodiscard]] const EpochPlan& plan() const { return plan_; }  ///< how an epoch is cut
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }   ///< the current one, from 0
 
   /// Goes to `epoch`: draws its order.
   void start_epoch(std::uint64_t epoch) {

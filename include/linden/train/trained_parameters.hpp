@@ -24,14 +24,15 @@ class TrainedParameters {
     for (const auto* buffer : {&gradients_, &m_, &v_}) std::ranges::fill(buffer->span(), T(0));
   }
 
-  [[nodiscard]] std::span<T> parameters() const { return parameters_; }
+  [[nodiscard]] std::span<T> parameters() const { return parameters_; }  ///< the masters
   /// What kernels read.
   [[nodiscard]] T* values() const { return parameters_.data(); }
   /// What kernels add to; zero after `clear_gradients`.
   [[nodiscard]] T* gradients() const { return gradients_.data(); }
-  void clear_gradients() { std::ranges::fill(gradients_.span(), T(0)); }
+  void clear_gradients() { std::ranges::fill(gradients_.span(), T(0)); }  ///< sets them to zero
+  /// The gradients, as the CPU's arithmetic takes them.
   [[nodiscard]] std::span<T> gradient_span() const { return gradients_.span(); }
-  [[nodiscard]] std::array<std::span<T>, 2> moments() const { return {m_.span(), v_.span()}; }
+  [[nodiscard]] std::array<std::span<T>, 2> moments() const { return {m_.span(), v_.span()}; }  ///< AdamW's two means
 
   /// An AdamW step with gradients clipped to max_norm, unless their norm is not finite. \return their norm before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
