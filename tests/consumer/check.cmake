@@ -1,6 +1,7 @@
 # cmake -DWAY=... -DCOMPILER=... -DSTANDARD=... -DFOLDER=... -P check.cmake: takes linden in as a user does, builds and runs project/.
 #   WAY         find_package   from an install that was moved
 #               deb            the same from the Debian package, unpacked
+#               vcpkg          the same as vcpkg's port installs it, with a stand-in for vcpkg
 #               cuda           the component for GPUs, installed
 #               add_subdirectory, fetch_content
 #               pkg_config     from an install below DESTDIR, without CMake
@@ -19,11 +20,11 @@ foreach(tool COMPILER PKG_CONFIG DPKG_DEB NVCC)
   endif()
 endforeach()
 
-# project(PROGRAMS OPTION...): configured with these options of CMake, built, its PROGRAMS run
+# project(PROGRAMS OPTION...): configured with these options of CMake, its PROGRAMS built and run
 function(project programs)
   must(${CMAKE_COMMAND} -G ${GENERATOR} -S ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/project -B ${FOLDER}/build -DWAY=${WAY}
        -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_STANDARD=${STANDARD} -DEVERYTHING=${EVERYTHING} ${ARGN})
-  must(${CMAKE_COMMAND} --build ${FOLDER}/build --parallel 1)
+  must(${CMAKE_COMMAND} --build ${FOLDER}/build --parallel 1 --target ${programs})
   foreach(program IN LISTS programs)
     must(${FOLDER}/build/${program})
   endforeach()
@@ -53,6 +54,19 @@ elseif(WAY STREQUAL "deb")
     message(FATAL_ERROR "${package} holds no licence")
   endif()
   project("core;llama" -DWAY=find_package -DCMAKE_PREFIX_PATH=${FOLDER}/root/usr)
+
+elseif(WAY STREQUAL "vcpkg")
+  set(PORT linden)
+  set(FEATURES core)
+  set(CURRENT_PACKAGES_DIR ${FOLDER}/linden)
+  include(${CMAKE_CURRENT_LIST_DIR}/vcpkg.cmake)
+  include(${LINDEN_SOURCE}/cmake/packaging/vcpkg/linden/portfile.cmake)
+  foreach(file include/linden/linden.hpp share/linden/copyright)
+    if(NOT EXISTS ${CURRENT_PACKAGES_DIR}/${file})
+      message(FATAL_ERROR "the port does not install ${file}")
+    endif()
+  endforeach()
+  project(core -DWAY=find_package -DCMAKE_PREFIX_PATH=${CURRENT_PACKAGES_DIR})
 
 elseif(WAY STREQUAL "cuda")
   must(${CMAKE_COMMAND} --install ${LINDEN_BUILD} --prefix ${FOLDER}/prefix)
