@@ -1,4 +1,5 @@
-# cmake -DWAY=... -DCOMPILER=... -DSTANDARD=... -DFOLDER=... -P check.cmake: takes linden in as a user does, builds and runs project/.
+# cmake -DWAY=... -DCOMPILER=... -DSTANDARD=... -DFOLDER=... -P check.cmake: takes linden in as a user does, builds and runs
+# project/.
 #   WAY         find_package   from an install that was moved
 #               deb            the same from the Debian package, unpacked
 #               vcpkg          the same as vcpkg's port installs it, with a stand-in for vcpkg
@@ -20,8 +21,8 @@ foreach(tool COMPILER PKG_CONFIG DPKG_DEB NVCC)
   endif()
 endforeach()
 
-# project(PROGRAMS OPTION...): configured with these options of CMake, its PROGRAMS built and run
-function(project programs)
+# consume(PROGRAMS OPTION...): configured with these options of CMake, its PROGRAMS built and run
+function(consume programs)
   must(${CMAKE_COMMAND} -G ${GENERATOR} -S ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/project -B ${FOLDER}/build -DWAY=${WAY}
        -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_CXX_STANDARD=${STANDARD} -DEVERYTHING=${EVERYTHING} ${ARGN})
   must(${CMAKE_COMMAND} --build ${FOLDER}/build --parallel 1 --target ${programs})
@@ -33,10 +34,9 @@ endfunction()
 if(WAY STREQUAL "find_package")
   must(${CMAKE_COMMAND} --install ${LINDEN_BUILD} --prefix ${FOLDER}/prefix)
   file(RENAME ${FOLDER}/prefix ${FOLDER}/moved)
-  foreach(base include:include kernels:include/linden-cuda/kernels)
-    string(REPLACE ":" ";" base ${base})
-    list(GET base 0 from)
-    list(GET base 1 to)
+  set(folders include kernels)
+  set(installed_folders include include/linden-cuda/kernels)
+  foreach(from to IN ZIP_LISTS folders installed_folders)
     file(GLOB_RECURSE written RELATIVE ${LINDEN_SOURCE}/${from} ${LINDEN_SOURCE}/${from}/*.hpp ${LINDEN_SOURCE}/${from}/*.cuh)
     file(GLOB_RECURSE installed RELATIVE ${FOLDER}/moved/${to} ${FOLDER}/moved/${to}/*)
     list(REMOVE_ITEM written ${installed})
@@ -44,7 +44,7 @@ if(WAY STREQUAL "find_package")
       message(FATAL_ERROR "not installed: ${written}")
     endif()
   endforeach()
-  project("core;llama" -DCMAKE_PREFIX_PATH=${FOLDER}/moved)
+  consume("core;llama" -DCMAKE_PREFIX_PATH=${FOLDER}/moved)
 
 elseif(WAY STREQUAL "deb")
   must(${CMAKE_CPACK_COMMAND} --config ${LINDEN_BUILD}/CPackConfig.cmake -B ${FOLDER})
@@ -53,7 +53,7 @@ elseif(WAY STREQUAL "deb")
   if(NOT EXISTS ${FOLDER}/root/usr/share/doc/linden-dev/copyright)
     message(FATAL_ERROR "${package} holds no licence")
   endif()
-  project("core;llama" -DWAY=find_package -DCMAKE_PREFIX_PATH=${FOLDER}/root/usr)
+  consume("core;llama" -DWAY=find_package -DCMAKE_PREFIX_PATH=${FOLDER}/root/usr)
 
 elseif(WAY STREQUAL "vcpkg")
   set(PORT linden)
@@ -66,11 +66,11 @@ elseif(WAY STREQUAL "vcpkg")
       message(FATAL_ERROR "the port does not install ${file}")
     endif()
   endforeach()
-  project(core -DWAY=find_package -DCMAKE_PREFIX_PATH=${CURRENT_PACKAGES_DIR})
+  consume(core -DWAY=find_package -DCMAKE_PREFIX_PATH=${CURRENT_PACKAGES_DIR})
 
 elseif(WAY STREQUAL "cuda")
   must(${CMAKE_COMMAND} --install ${LINDEN_BUILD} --prefix ${FOLDER}/prefix)
-  project(cuda -DWAY=find_package -DCUDA=ON -DCMAKE_CUDA_COMPILER=${NVCC} -DCMAKE_CUDA_ARCHITECTURES=90
+  consume(cuda -DWAY=find_package -DCUDA=ON -DCMAKE_CUDA_COMPILER=${NVCC} -DCMAKE_CUDA_ARCHITECTURES=90
           -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
 
 elseif(WAY STREQUAL "pkg_config")
@@ -87,5 +87,5 @@ elseif(WAY STREQUAL "pkg_config")
   endforeach()
 
 else()
-  project("core;llama" -DLINDEN_SOURCE=${LINDEN_SOURCE})
+  consume("core;llama" -DLINDEN_SOURCE=${LINDEN_SOURCE})
 endif()
