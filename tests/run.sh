@@ -7,13 +7,13 @@
 #   --cuda     the GPU backend only, on the GPU of this machine: for its architecture, all tests of it
 #
 # Everything is compiled with g++ (release build, all tests); programs, graph and operations are also checked with clang++;
-# the tests of memory and files run under its address and undefined-behaviour sanitizers. Where nvcc is found, the GPU backend is
+# the tests of memory and files run under its address and undefined-behaviour sanitizers, every reader of files is fuzzed for 20 s. Where nvcc is found, the GPU backend is
 # compiled as well; its tests run on a simulated grid everywhere, and are reported as skipped on devices where there is none.
 # Warnings are errors everywhere. The last lines are ctest's summary of the release tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sanitized_folders=(core io data backend)
+sanitized_folders=(core io data backend fuzz)
 quick=false cuda=false
 
 usage() { sed -n '4,7s/^# *//p' tests/run.sh; }
@@ -78,17 +78,21 @@ skipped_before_summary() {
 # The compiler for GPUs; empty where there is none.
 nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
 
+# Programs that a test runs on a GPU only, so that elsewhere they need not be built.
+cuda_programs=()
+
 # The GPU backend and its programs for ARCHITECTURES, and their tests. Further arguments are CMake's.
 build_and_test_cuda() {
   cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="$1" \
     -DLINDEN_CONFIGURATIONS=WordProblems "${@:2}" >/dev/null
-  cmake --build --preset cuda --parallel "$jobs" --target tests_cuda
+  cmake --build --preset cuda --parallel "$jobs" --target tests_cuda "${cuda_programs[@]}"
   ctest --preset cuda --label-regex '^cuda$' | skipped_before_summary cuda
 }
 
 if $cuda; then
   [[ -n $nvcc ]] || { echo "tests/run.sh: nvcc was not found; --cuda needs the CUDA Toolkit" >&2; exit 1; }
   heading "nvcc: the GPU backend on this machine"
+  cuda_programs=(finetune evaluate)
   build_and_test_cuda native
   exit
 fi

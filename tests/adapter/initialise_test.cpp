@@ -1,8 +1,9 @@
 #define BOOST_TEST_MODULE initialise
+#include <linden/adapter/initialise.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <linden/adapter/initialise.hpp>
 #include <string>
 #include <vector>
 

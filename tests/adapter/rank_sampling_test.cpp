@@ -1,8 +1,9 @@
 #define BOOST_TEST_MODULE rank_sampling
+#include <linden/adapter/rank_sampling.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <linden/adapter/rank_sampling.hpp>
 #include <linden/eval/aurac.hpp>
 #include <vector>
 

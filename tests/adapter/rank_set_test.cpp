@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE rank_set
-#include <boost/test/unit_test.hpp>
 #include <linden/adapter/rank_set.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 #include <type_traits>
 #include <vector>

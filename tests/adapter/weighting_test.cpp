@@ -1,8 +1,9 @@
 #define BOOST_TEST_MODULE weighting
+#include <linden/adapter/weighting.hpp>
+
 #include <array>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <linden/adapter/weighting.hpp>
 #include <vector>
 
 #include "support/golden.hpp"

@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE bpe_trainer
+#include <linden/data/bpe_trainer.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <linden/data/bpe_trainer.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <string>
 #include <vector>

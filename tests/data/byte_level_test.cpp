@@ -1,8 +1,9 @@
 #define BOOST_TEST_MODULE byte_level
+#include <linden/data/byte_level.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
-#include <linden/data/byte_level.hpp>
 #include <linden/data/tokenizer.hpp>
 #include <nlohmann/json.hpp>
 #include <random>

@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE dataset
+#include <linden/data/dataset.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <linden/data/dataset.hpp>
 #include <string>
 #include <vector>
 

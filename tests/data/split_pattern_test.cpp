@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE split_pattern
+#include <linden/data/split_pattern.hpp>
+
 #include <boost/test/unit_test.hpp>
 #include <chrono>
-#include <linden/data/split_pattern.hpp>
 #include <linden/data/tiktoken_file.hpp>
 #include <string>
 #include <string_view>

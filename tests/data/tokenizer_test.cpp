@@ -1,9 +1,10 @@
 #define BOOST_TEST_MODULE tokenizer
+#include <linden/data/tokenizer.hpp>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <fstream>
-#include <linden/data/tokenizer.hpp>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>

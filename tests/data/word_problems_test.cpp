@@ -1,9 +1,10 @@
 #define BOOST_TEST_MODULE word_problems
+#include <linden/data/word_problems.hpp>
+
 #include <boost/test/unit_test.hpp>
 #include <linden/data/answer.hpp>
 #include <linden/data/bpe_trainer.hpp>
 #include <linden/data/dataset.hpp>
-#include <linden/data/word_problems.hpp>
 #include <regex>
 #include <set>
 #include <string>

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE arc_challenge
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/arc_challenge.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 
 #include "data/small_tokenizer.hpp"

@@ -1,9 +1,10 @@
 #define BOOST_TEST_MODULE aurac
+#include <linden/eval/aurac.hpp>
+
 #include <array>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
-#include <linden/eval/aurac.hpp>
 #include <string>
 #include <vector>
 

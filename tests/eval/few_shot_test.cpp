@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE few_shot
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/few_shot.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <vector>
 
 #include "data/small_tokenizer.hpp"

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE gsm8k
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/gsm8k.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 #include <vector>
 

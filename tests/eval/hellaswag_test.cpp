@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE hellaswag
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/hellaswag.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 #include <vector>
 

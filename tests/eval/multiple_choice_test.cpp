@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE multiple_choice
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/multiple_choice.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 #include <vector>
 

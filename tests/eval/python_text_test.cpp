@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE python_text
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/python_text.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 
 using namespace linden;

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE read_task
-#include <boost/test/unit_test.hpp>
 #include <linden/eval/read_task.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 #include <vector>
 

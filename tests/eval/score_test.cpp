@@ -1,8 +1,9 @@
 #define BOOST_TEST_MODULE score
+#include <linden/eval/score.hpp>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
-#include <linden/eval/score.hpp>
 #include <string>
 #include <vector>
 

@@ -52,8 +52,7 @@ Options command(const std::string& program) {
                      {"--output", "@out.safetensors"}}},
       {"report", {{"--curve", "A=@evaluation.json"}, {"--json", "@out.json"}}},
       {"problems", {{"--count", "2"}, {"--output", "@out.jsonl"}}},
-      {"pretrain", {{"--output", "@out"}, {"--steps", "1"}, {"--problems", "2"}}},
-      {"closed_form", {}}};
+      {"pretrain", {{"--output", "@out"}, {"--steps", "1"}, {"--problems", "2"}}}};
   return commands.at(program);
 }
 
@@ -109,7 +108,7 @@ void check(const Case& c) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(the_commands_work_with_good_input) {
-  for (const char* program : {"finetune", "evaluate", "generate", "export_adapter", "gradients", "report", "problems", "closed_form"}) {
+  for (const char* program : {"finetune", "evaluate", "generate", "export_adapter", "gradients", "report", "problems"}) {
     const Input input(good().path());
     const Ended ended = run({program, {}, 0, {}}, input);
     BOOST_TEST(ended.status == 0, program << ": " << ended.err);

@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE kernels_fine_tune
+#include "../../kernels/fine_tune.cuh"
+
 #include <linden/train/fine_tune.hpp>
 
-#include "../../kernels/fine_tune.cuh"
 #include "io/temporary_folder.hpp"
 #include "kernels/kernel_test.hpp"
 #include "support/counting_samples.hpp"

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE adamw
-#include <boost/test/unit_test.hpp>
 #include <linden/train/adamw.hpp>
+
+#include <boost/test/unit_test.hpp>
 
 #ifdef _OPENMP
 #include <omp.h>

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE sample_order
-#include <boost/test/unit_test.hpp>
 #include <linden/train/sample_order.hpp>
+
+#include <boost/test/unit_test.hpp>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE schedule
+#include <linden/train/schedule.hpp>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <linden/train/schedule.hpp>
 #include <string>
 
 using namespace linden;

@@ -8,11 +8,13 @@
 /// Needs   libpcre2-8 10.40 or later; nothing else in linden includes its header.
 /// Source  PCRE2 10, pcre2api(3).
 
-#ifndef PCRE2_CODE_UNIT_WIDTH
-/// The PCRE2 of 8-bit code units.
-#define PCRE2_CODE_UNIT_WIDTH 8
-#endif
+#ifdef PCRE2_CODE_UNIT_WIDTH
 #include <pcre2.h>
+#else  // it must be defined; whoever includes us may still choose their own, the names used here have the width in them
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#undef PCRE2_CODE_UNIT_WIDTH
+#endif
 
 #include <array>
 #include <cstddef>
