@@ -7,8 +7,9 @@
 #   --cuda     the GPU backend only, on the GPU of this machine: for its architecture, all tests of it
 #
 # Everything is compiled with g++ (release build, all tests); programs, graph and operations are also checked with clang++;
-# the tests of memory and files run under its address and undefined-behaviour sanitizers, every reader of files is fuzzed for 20 s. Where nvcc is found, the GPU backend is
-# compiled as well; its tests run on a simulated grid everywhere, and are reported as skipped on devices where there is none.
+# the tests of memory and files run under its address and undefined-behaviour sanitizers, and every reader of files is offered
+# hostile input for 20 seconds. Where nvcc is found, the GPU backend is compiled as well; its tests run on a simulated grid
+# everywhere, and are reported as skipped on devices where there is none.
 # Warnings are errors everywhere. The last lines are ctest's summary of the release tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -7,6 +7,7 @@
 
 #include "io/temporary_folder.hpp"
 #include "support/counting_samples.hpp"
+#include "support/failing_allocations.hpp"
 #include "support/not_finite.hpp"
 #ifdef _OPENMP
 #include <omp.h>
@@ -290,4 +291,50 @@ BOOST_AUTO_TEST_CASE(a_step_without_targets_changes_nothing) {
   const StepReport report = tuner.step();
   BOOST_TEST(report.loss == 0.0);
   BOOST_TEST(std::ranges::equal(before, tuner.adapter().parameters()));
+}
+
+// ---- out of memory ---------------------------------------------------------------------------------------------------------
+
+BOOST_FIXTURE_TEST_CASE(a_step_that_runs_out_of_memory_can_be_made_again, test::TemporaryFolder) {
+  const auto data = samples(23);
+  for (const AdapterKind kind : kinds) {
+    FineTuneOptions options = options_for(kind);
+    options.steps = 4;
+    const Run undisturbed = train(options, data);  // (and every thread has the room its kernels want)
+    FineTuner<Small, float> tuner(model(), data, options);
+    long failed = 0;
+    while (!tuner.finished()) {
+      const std::vector<float> before(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+      const std::size_t steps = tuner.steps_done();
+      failed += test::fail_every_allocation([&] { (void)tuner.step(); }, [&] {
+        BOOST_TEST(tuner.steps_done() == steps);
+        BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), before)));
+      });
+    }
+    BOOST_TEST(failed > 0);
+    BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), undisturbed.adapter)), to_string(kind));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_run_that_cannot_be_resumed_for_want_of_memory_is_as_it_was, test::TemporaryFolder) {
+  const auto data = samples(23);
+  const auto state = path() / "state.safetensors";
+  for (const AdapterKind kind : kinds) {
+    const FineTuneOptions options = options_for(kind);
+    const Run undisturbed = train(options, data);
+    {
+      FineTuner<Small, float> first(model(), data, options);
+      for (int step = 0; step < 7; ++step) (void)first.step();
+      first.save_state(state);
+    }
+    FineTuner<Small, float> tuner(model(), data, options);
+    const std::vector<float> before(tuner.adapter().parameters().begin(), tuner.adapter().parameters().end());
+    const long failed = test::fail_every_allocation([&] { tuner.resume(state); }, [&] {
+      BOOST_TEST(tuner.steps_done() == 0U);
+      BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), before)));
+    }, /*at_least=*/512);
+    BOOST_TEST(failed >= 3);  // parameters and two moments
+    while (!tuner.finished()) (void)tuner.step();
+    BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), undisturbed.adapter)), to_string(kind));
+  }
 }

@@ -38,6 +38,7 @@ struct DeviceError : Error {
 template <class... Parts>
 [[nodiscard]] std::string text(const Parts&... parts) {
   std::ostringstream out;
+  out.exceptions(std::ios::badbit);  // out of memory: an exception, and not half of a text
   (out << ... << parts);
   return out.str();
 }

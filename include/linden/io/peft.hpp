@@ -169,14 +169,32 @@ inline void check_finite(std::span<const float> values, const std::string& name,
   return adapter;
 }
 
+namespace detail {
+
+/// The modules that the adapter's expressions match. Settings that would fail for one of them (too much backtracking) are refused.
+[[nodiscard]] inline std::vector<ExpectedModule> adapted_modules(const PeftAdapter& adapter, std::span<const ExpectedModule> offered,
+                                                                 const std::filesystem::path& directory) {
+  std::vector<ExpectedModule> adapted;
+  try {
+    for (const ExpectedModule& module : offered) {
+      if (!adapter.targets.match(module.path)) continue;
+      static_cast<void>(adapter.scale(module.path));  // matches its patterns
+      adapted.push_back(module);
+    }
+  } catch (const DataError& error) {
+    throw DataError(text((directory / peft_config_name).string(), ": ", error.what()));
+  }
+  return adapted;
+}
+
+}  // namespace detail
+
 /// Loads the adapter in `directory`, which must hold exactly the modules of `offered` that its targets match; they come
 /// back in that order. Weights stored as F64, BF16 or F16 are converted to float.
 [[nodiscard]] inline PeftAdapter load_peft(const std::filesystem::path& directory,
                                            std::span<const ExpectedModule> offered) {
   PeftAdapter adapter = read_peft_config(directory);
-  std::vector<ExpectedModule> expected;
-  std::copy_if(offered.begin(), offered.end(), std::back_inserter(expected),
-               [&](const ExpectedModule& module) { return adapter.targets.match(module.path); });
+  const std::vector<ExpectedModule> expected = detail::adapted_modules(adapter, offered, directory);
   if (expected.empty())
     throw DataError(text((directory / detail::peft_config_name).string(), ": field 'target_modules': found ",
                          detail::targets_json(adapter.targets).dump(), ", which is no module of the model"));

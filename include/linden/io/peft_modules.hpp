@@ -81,7 +81,8 @@ namespace detail {
 /// Refuses an expression that does not compile, naming its field.
 inline void check_expression(const JsonObject& fields, const std::string& key, const std::string& expression) {
   try {
-    (void)RegularExpression("(" + expression + ")");
+    (void)RegularExpression(expression);              // as it is: "a)(b" is none
+    (void)RegularExpression("(" + expression + ")");  // and as a part: nothing may swallow what follows it
   } catch (const DataError& error) {
     fields.fail(key, text("regular expressions (", error.what(), ")"));
   }

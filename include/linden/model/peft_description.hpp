@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace linden {
 
@@ -132,7 +133,7 @@ class PeftMetadata {
  private:
   /// What parse() makes of an entry; its refusal names the key.
   template <class Parse>
-  [[nodiscard]] auto parsed(const std::string& key, Parse parse) const {
+  [[nodiscard]] std::invoke_result_t<Parse, std::string_view> parsed(const std::string& key, Parse parse) const {
     const std::string& found = entry(key);
     try {
       return parse(found);

@@ -54,8 +54,7 @@ class FineTuner {
         factors_(trained_.values(), options.adapter.full_ranks()),
         gradients_(trained_.gradients(), options.adapter.full_ranks()),
         order_(EpochPlan(samples.size(), options.batch, options.accumulate), options.seed),
-        dylora_(options.adapter.train_ranks, options.seed),
-        stratified_(options.adapter.train_ranks, options.rank_weights, options.seed),
+        draws_{{options.adapter.train_ranks, options.seed}, {options.adapter.train_ranks, options.rank_weights, options.seed}},
         rows_(options.adapter),
         total_steps_(options.steps > 0 ? options.steps : linden::total_steps(options.epochs, order_.plan().steps())),
         pass_(backend) {
@@ -80,20 +79,12 @@ class FineTuner {
   }
 
   /// One optimiser step. A step without any target changes nothing but counts; so does one whose loss or gradients are not
-  /// finite, which says so.
+  /// finite, which says so. A step that throws (no memory, say) was not made: nothing is changed, and it can be tried again.
   StepReport step() {
     const auto begin = std::chrono::steady_clock::now();
     StepReport report{.step = done_ + 1};
-    const std::size_t step_of_epoch = enter_step();
     report.learning_rate = options_.learning_rate * linear_schedule(done_, total_steps_);
-    if (const long targets = targets_of(step_of_epoch); targets > 0) {
-      trained_.clear_gradients();
-      accumulate(step_of_epoch, targets, report);
-      report.loss = pass_.loss();
-      report.gradient_norm =
-          std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
-      report.applied = std::isfinite(report.gradient_norm);
-    }
+    with_draws([&] { train(report); });
     ++done_;
     report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return report;
@@ -112,8 +103,11 @@ class FineTuner {
     const auto state = read_fine_tune_state<Number>(file, adapter_.parameters().size());
     if (state.steps > total_steps_)
       throw DataError(text(file.string(), ": was saved after ", state.steps, " steps, expected at most this run's ", total_steps_));
-    trained_.restore(state);
-    for (; done_ < state.steps; ++done_) skip_draws(enter_step());
+    with_draws([&] {
+      for (std::size_t step = 0; step < state.steps; ++step) skip_draws(enter(step));
+      trained_.restore(state);
+    });
+    done_ = state.steps;
   }
 
  private:
@@ -130,11 +124,40 @@ class FineTuner {
     return trained_.update(learning_rate, options_.adamw, options_.max_gradient_norm);
   }
 
+  /// The draws of ranks; each kind of adapter uses one of them or none.
+  struct Draws {
+    UniformRanks dylora;
+    StratifiedRanks stratified;
+  };
+  /// Calls body(), which draws; where it throws, the same ranks will be drawn again.
+  template <class Body>
+  void with_draws(Body&& body) {
+    const Draws before = draws_;
+    try {
+      body();
+    } catch (...) {
+      draws_ = before;
+      throw;
+    }
+  }
+
+  /// The gradients of a step, and the update, which comes last.
+  void train(StepReport& report) {
+    const std::size_t step_of_epoch = enter(done_);
+    const long targets = targets_of(step_of_epoch);
+    if (targets == 0) return;
+    trained_.clear_gradients();
+    accumulate(step_of_epoch, targets, report);
+    report.loss = pass_.loss();
+    report.gradient_norm = std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
+    report.applied = std::isfinite(report.gradient_norm);
+  }
+
   /// Draws the order of an epoch at its first step. \return the number of the step in the epoch.
-  std::size_t enter_step() {
+  std::size_t enter(std::size_t step) {
     const std::size_t per_epoch = order_.plan().steps();
-    if (order_.epoch() != done_ / per_epoch) order_.start_epoch(done_ / per_epoch);
-    return done_ % per_epoch;
+    if (order_.epoch() != step / per_epoch) order_.start_epoch(step / per_epoch);
+    return step % per_epoch;
   }
 
   [[nodiscard]] long targets_of(std::size_t step_of_epoch) const {
@@ -159,10 +182,10 @@ class FineTuner {
   void draw(std::size_t sequences) {
     ranks_.clear();
     if (options_.adapter.kind == AdapterKind::dylora) {
-      ranks_.push_back(dylora_.next());
+      ranks_.push_back(draws_.dylora.next());
     } else if (options_.adapter.kind == AdapterKind::stratified) {
       ranks_.resize(sequences);
-      stratified_.next(ranks_);
+      draws_.stratified.next(ranks_);
     }
   }
   /// Draws what a step that was made before had drawn.
@@ -191,8 +214,7 @@ class FineTuner {
   AdapterFactors<C, T> factors_;
   AdapterFactors<C, Number> gradients_;
   SampleOrder order_;
-  UniformRanks dylora_;
-  StratifiedRanks stratified_;
+  Draws draws_;
   WeightingRows<Number> rows_;
   std::size_t total_steps_, done_ = 0;
   std::vector<int> ranks_;
