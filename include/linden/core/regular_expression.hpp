@@ -10,7 +10,8 @@
 
 #ifdef PCRE2_CODE_UNIT_WIDTH
 #include <pcre2.h>
-#else  // it must be defined; whoever includes us may still choose their own, the names used here have the width in them
+#else
+/// Must be defined, and is so only here: whoever includes us may choose their own, the names used below have the width in them.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #undef PCRE2_CODE_UNIT_WIDTH
