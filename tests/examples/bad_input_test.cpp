@@ -304,7 +304,7 @@ BOOST_AUTO_TEST_CASE(files_with_other_content) {
   set("generate", config, "/hidden_size", -96, {"hidden_size", "-96"});
   set("generate", config, "/hidden_size", 1e99, {"hidden_size"});
   set("generate", config, "/hidden_size", "96", {"hidden_size", "\"96\""});
-  set("generate", config, "/hidden_size", nullptr, {"hidden_size", "nothing"});
+  set("generate", config, "/hidden_size", nullptr, {"hidden_size", "null"});
   set("generate", config, "/num_hidden_layers", 5000000000, {"num_hidden_layers", "5000000000"});
   set("generate", config, "/num_key_value_heads", 4, {"num_key_value_heads"});
   set("generate", config, "/vocab_size", 0, {"vocab_size", "0"});

@@ -22,12 +22,12 @@ void for_each_sized_leaf(Record& record, const ModuleRanks& ranks, Visit&& visit
   for_each_leaf(record, [&]<class L>(L& leaf) { visit(leaf, sizes.of(L::shape::row_count), sizes.of(L::shape::column_count)); });
 }
 
-/// Gives the leaves of `record` consecutive pieces of memory from `next` on.
+/// Gives the leaves of `record` consecutive pieces of memory from `next` on; where it is null, their shapes alone.
 template <class T, class Record>
 void bind_record(Record& record, T*& next, const ModuleRanks& ranks = {}) {
   for_each_sized_leaf(record, ranks, [&]<class L>(L& leaf, long rows, long columns) {
     leaf = L::strided(next, rows, columns, columns).named(leaf.name());
-    next += rows * columns;
+    if (next != nullptr) next += rows * columns;
   });
 }
 
