@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Builds linden and runs its tests, from a bare Debian or Ubuntu on. Works from any folder.
 #
-#   bash tests/run.sh [--quick | --cuda]
+#   bash tests/run.sh [--quick | --cuda | --sanitize]
 #
 #   --quick    the release build and its tests only
+#   --sanitize every test and program under the address and undefined-behaviour sanitizers, what uses threads under the thread
+#              sanitizer, one program under valgrind: half an hour
 #   --cuda     the GPU backend only, on the GPU of this machine: for its architecture, all tests of it
 #
 # Everything is compiled with g++ (release build, all tests); programs, graph and operations are also checked with clang++;
@@ -15,14 +17,15 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 sanitized_folders=(core io data backend fuzz)
-quick=false cuda=false
+quick=false cuda=false sanitize=false
 
-usage() { sed -n '4,7s/^# *//p' tests/run.sh; }
+usage() { sed -n '4,9s/^# *//p' tests/run.sh; }
 
 while (($#)); do
   case $1 in
     --quick) quick=true ;;
     --cuda) cuda=true ;;
+    --sanitize) sanitize=true ;;
     -h | --help) usage; exit 0 ;;
     *)
       echo "tests/run.sh: unknown option $1" >&2
@@ -79,29 +82,46 @@ skipped_before_summary() {
 # The compiler for GPUs; empty where there is none.
 nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
 
-# Programs that a test runs on a GPU only, so that elsewhere they need not be built.
-cuda_programs=()
-
-# The GPU backend and its programs for ARCHITECTURES, and their tests. Further arguments are CMake's.
+# build_and_test_cuda ARCHITECTURES TARGETS LABELS [CMAKE_OPTION...]: the GPU backend and its programs, and their tests.
 build_and_test_cuda() {
   cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="$1" \
-    -DLINDEN_CONFIGURATIONS=WordProblems "${@:2}" >/dev/null
-  cmake --build --preset cuda --parallel "$jobs" --target tests_cuda "${cuda_programs[@]}"
-  ctest --preset cuda --label-regex '^cuda$' | skipped_before_summary cuda
+    -DLINDEN_CONFIGURATIONS=WordProblems "${@:4}" >/dev/null
+  cmake --build --preset cuda --parallel "$jobs" --target $2
+  ctest --preset cuda --label-regex "$3" | skipped_before_summary cuda
 }
 
 if $cuda; then
   [[ -n $nvcc ]] || { echo "tests/run.sh: nvcc was not found; --cuda needs the CUDA Toolkit" >&2; exit 1; }
   heading "nvcc: the GPU backend on this machine"
-  cuda_programs=(finetune evaluate)
-  build_and_test_cuda native
+  build_and_test_cuda native "tests_cuda tests_cuda_large finetune evaluate" '^cuda'
+  exit
+fi
+
+if $sanitize; then
+  bash cmake/install_packages.sh libomp-dev valgrind
+  heading "clang++: every test under the address and undefined-behaviour sanitizers"
+  build sanitize-all all
+  ctest --preset sanitize-all --parallel 2 --label-exclude '^(fuzz|consumer|docs|compile_cost)$' | skipped_before_summary sanitize-all
+
+  # GCC's and clang's own run-time libraries are not instrumented; archer tells the sanitizer what OpenMP orders.
+  heading "clang++: what uses threads under the thread sanitizer"
+  archer=$(find /usr/lib/llvm-*/lib -name libarcher.so 2>/dev/null | head -n 1)
+  [[ -n $archer ]] || { echo "tests/run.sh: libarcher.so was not found; it comes with clang's OpenMP" >&2; exit 1; }
+  build threads tests_{core,ops,backend,train}
+  OMP_NUM_THREADS=4 OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+    ctest --preset threads --label-regex '^(core|ops|backend|train)$'
+
+  heading "valgrind: closed_form"
+  cmake --preset release --log-level=WARNING -DLINDEN_NATIVE=OFF -B build/valgrind -DLINDEN_CONFIGURATIONS=WordProblems >/dev/null
+  cmake --build build/valgrind --parallel "$jobs" --target closed_form
+  valgrind --error-exitcode=1 --leak-check=full --show-leak-kinds=definite build/valgrind/bin/closed_form >/dev/null
   exit
 fi
 
 if ! $quick; then
   if [[ -n $nvcc ]]; then
     heading "nvcc: the GPU backend"
-    build_and_test_cuda 90 -DCMAKE_CUDA_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0  # code for CPUs hardly runs here
+    build_and_test_cuda 90 tests_cuda '^cuda$' -DCMAKE_CUDA_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0  # code for CPUs hardly runs here
   else
     heading "SKIPPED the GPU backend: nvcc was not found"
   fi
@@ -111,7 +131,8 @@ if ! $quick; then
 
   heading "clang++: sanitizers, ${sanitized_folders[*]}"
   build sanitize "${sanitized_folders[@]/#/tests_}"
-  ctest --preset sanitize --parallel 2 --label-regex "$labels"
+  ctest --preset sanitize --parallel 2 --label-regex "$labels" --label-exclude '^fuzz$'
+  ctest --preset sanitize --parallel 3 --label-regex '^fuzz$'
 fi
 
 heading "release: everything"

@@ -5,7 +5,22 @@
 #include <cstdlib>
 #include <new>
 
+// The thread sanitizer brings an operator new that cannot be replaced.
+#if defined(__SANITIZE_THREAD__)
+#define LINDEN_TEST_ALLOCATIONS_FAIL false
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LINDEN_TEST_ALLOCATIONS_FAIL false
+#endif
+#endif
+#ifndef LINDEN_TEST_ALLOCATIONS_FAIL
+#define LINDEN_TEST_ALLOCATIONS_FAIL true
+#endif
+
 namespace linden::test {
+
+/// Where it is false, nothing fails, and there is nothing to be seen.
+inline constexpr bool allocations_can_fail = LINDEN_TEST_ALLOCATIONS_FAIL;
 
 /// While it lives, the `n`-th allocation from now (from 0) of at least so many bytes, and that one alone, throws std::bad_alloc.
 /// One at a time.
@@ -48,6 +63,7 @@ long fail_every_allocation(Attempt attempt, Check check, std::size_t at_least = 
 
 }  // namespace linden::test
 
+#if LINDEN_TEST_ALLOCATIONS_FAIL
 // Not inlined: GCC would take the pairs for mismatched ones.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   linden::test::FailingAllocation::count(size);
@@ -64,3 +80,4 @@ long fail_every_allocation(Attempt attempt, Check check, std::size_t at_least = 
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+#endif

@@ -311,7 +311,7 @@ BOOST_FIXTURE_TEST_CASE(a_step_that_runs_out_of_memory_can_be_made_again, test::
         BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), before)));
       });
     }
-    BOOST_TEST(failed > 0);
+    BOOST_TEST((failed > 0 || !test::allocations_can_fail));
     BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), undisturbed.adapter)), to_string(kind));
   }
 }
@@ -333,7 +333,7 @@ BOOST_FIXTURE_TEST_CASE(a_run_that_cannot_be_resumed_for_want_of_memory_is_as_it
       BOOST_TEST(tuner.steps_done() == 0U);
       BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), before)));
     }, /*at_least=*/512);
-    BOOST_TEST(failed >= 3);  // parameters and two moments
+    BOOST_TEST((failed >= 3 || !test::allocations_can_fail));  // parameters and two moments
     while (!tuner.finished()) (void)tuner.step();
     BOOST_TEST((std::ranges::equal(tuner.adapter().parameters(), undisturbed.adapter)), to_string(kind));
   }
