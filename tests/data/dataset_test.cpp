@@ -143,6 +143,6 @@ BOOST_AUTO_TEST_CASE(refuses_bad_files_with_file_and_line) {
   bad("", {"no rows"});
   bad("\n \r\n", {"no rows"});
   refused<DataError>([&] { (void)read_jsonl(folder.path() / "absent.jsonl"); }, {"absent.jsonl: cannot be opened"});
-  refused<DataError>([&] { (void)read_jsonl(folder.path()); }, {"cannot be opened"});
+  refused<DataError>([&] { (void)read_jsonl(folder.path()); }, {"is a directory, expected a file"});
   refused<UsageError>([&] { (void)read_jsonl(folder.write("ok.jsonl", good), 0); }, {"limit 0, expected 1 or more"});
 }

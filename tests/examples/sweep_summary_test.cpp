@@ -125,7 +125,7 @@ BOOST_FIXTURE_TEST_CASE(what_cannot_be_compared_is_refused, Sweep) {
   refuses("have the same learning rate and seed");
   run(1e-4, 2, 0.25, 0.5);
   file("lr1e-04-seed2/evaluation.json", R"({"metric": "accuracy"})");
-  refuses("evaluation.json: not written by evaluate");
+  refuses("evaluation.json: field 'ranks': found nothing, expected a list of ranks");
   file("lr1e-04-seed2/evaluation.json",
        R"({"metric": "accuracy", "ranks": [1, 4], "values": [1], "base": 0, "aurac": 0, "log_aurac": 0})");
   refuses("evaluation.json: 2 ranks but 1 values");
