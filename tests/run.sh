@@ -5,7 +5,7 @@
 #
 #   --quick    the release build and its tests only
 #   --sanitize every test and program under the address and undefined-behaviour sanitizers, what uses threads under the thread
-#              sanitizer, one program under valgrind: half an hour
+#              sanitizer, one program under valgrind: an hour
 #   --cuda     the GPU backend only, on the GPU of this machine: for its architecture, all tests of it
 #
 # Everything is compiled with g++ (release build, all tests); programs, graph and operations are also checked with clang++;
