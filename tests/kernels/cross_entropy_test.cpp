@@ -54,7 +54,7 @@ double expected_row(const Values& logits, long i, long target, std::vector<doubl
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return std::ranges::equal(std::as_bytes(std::span(a)), std::as_bytes(std::span(b)));
 }
 
 /// Runs `body` with the simulated threads in order, then in reverse.

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../../kernels/memory.cuh"
+#include "../../kernels/product.cuh"
 
 namespace linden::test {
 
@@ -186,7 +187,9 @@ std::vector<std::vector<float>> on_device(const Case& c) {
     results.back() = upload(c.results[k], call.results[k]);
     call.results[k].accumulate = c.accumulate;
   }
+  cuda::Products products;  // of operations that are made of them
   cuda::Queue queue;
+  queue.products = &products;
   std::unique_ptr<DeviceBytes> scratch;
   queue.fused = c.fused;
   if constexpr (requires { cuda::Kernel<Operation>::scratch(call, queue); }) {
