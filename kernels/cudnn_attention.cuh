@@ -17,8 +17,8 @@ namespace linden::cuda {
 
 /// offsets [fused_tensors, shape.sequences + 1] and lengths [2, shape.sequences] from spans [count, 4]. Sequences from
 /// `count` on are empty and lie behind the last row. A thread for every sequence, and one for the end.
-static __global__ void ragged_sequences(const std::int32_t* spans, long count, long rows, FusedShape shape,
-                                        std::int64_t* offsets, std::int32_t* lengths) {
+[[maybe_unused]] static __global__ void ragged_sequences(const std::int32_t* spans, long count, long rows, FusedShape shape,
+                                                         std::int64_t* offsets, std::int32_t* lengths) {
   const long s = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x, n = shape.sequences;
   if (s > n) return;
   const bool exists = s < count;

@@ -41,6 +41,15 @@ class TrainedParameters<T, cuda::OnDevice> {
   [[nodiscard]] float* gradients() const { return gradients_.data(); }               ///< what kernels add to
   void clear_gradients() { backend_.clear(gradients_.data(), parameters_.size()); }  ///< sets them to zero, in stream order
 
+  /// Adds the gradients of all processes, by way of the host.
+  void sum_gradients(ProcessGroup& group) {
+    if (group.size() == 1) return;
+    std::vector<float> sums(parameters_.size());
+    backend_.fetch(gradients_.data(), std::span(sums));
+    group.sum(std::span(sums));
+    backend_.place(std::span<const float>(sums), gradients_);
+  }
+
   /// An AdamW step with gradients clipped to max_norm. \return their norm before.
   double update(double learning_rate, const AdamWOptions& options, double max_norm) {
     const auto n = static_cast<long>(parameters_.size());

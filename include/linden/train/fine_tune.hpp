@@ -5,6 +5,7 @@
 ///   batch; gradients clipped by their norm; AdamW; linear decay to zero.
 /// What the adapter kinds differ in is the P of each micro-batch: one row for LoRA and MatryoshkaLoRA, a drawn prefix for DyLoRA
 /// (whose other columns are not even computed), a row per token for the stratified kind (a rank per sequence).
+/// Several processes make the step of one: each passes its share of the samples, the gradients are summed, all update alike.
 /// Units   loss in nats per target; grad_norm before clipping; seconds of wall time.
 /// Source  spec of the reference: arXiv:2605.07850 and Hugging Face Trainer 4.57.
 
@@ -18,6 +19,7 @@
 #include <linden/train/fine_tune_options.hpp>
 #include <linden/train/fine_tune_state.hpp>
 #include <linden/train/parallel_pass.hpp>
+#include <linden/train/process_group.hpp>
 #include <linden/train/sample_order.hpp>
 #include <linden/train/schedule.hpp>
 #include <linden/train/trained_parameters.hpp>
@@ -44,11 +46,13 @@ class FineTuner {
  public:
   using Pass = TrainingPass<C, T, Policy, Backend, Model>;  ///< what runs a micro-batch
 
-  /// The samples must outlive the tuner.
-  FineTuner(const Model& model, std::span<const Sample> samples, const FineTuneOptions& options, Backend backend = Backend())
+  /// The samples and the group must outlive the tuner.
+  FineTuner(const Model& model, std::span<const Sample> samples, const FineTuneOptions& options, Backend backend = Backend(),
+            ProcessGroup& group = one_process())
       : model_(model),
         samples_(samples),
-        options_(options),
+        options_(checked(options, group)),
+        group_(&group),
         adapter_(initial(options)),
         trained_(adapter_.parameters(), backend),
         factors_(trained_.values(), options.adapter.full_ranks()),
@@ -111,6 +115,12 @@ class FineTuner {
   }
 
  private:
+  static const FineTuneOptions& checked(const FineTuneOptions& options, const ProcessGroup& group) {
+    if (options.precision == Precision::bf16_reference && group.size() > 1)
+      throw UsageError(text("linden: bf16-reference rounds gradients as the reference's one process does; there are ", group.size()));
+    return options;
+  }
+
   static LlamaAdapter<C, Number> initial(const FineTuneOptions& options) {
     LlamaAdapter<C, Number> adapter(options.adapter);
     adapter.initialise(options.initialisation, options.seed);
@@ -149,6 +159,8 @@ class FineTuner {
     trained_.clear_gradients();
     accumulate(step_of_epoch, targets, report);
     report.loss = pass_.loss();
+    group_->sum(std::span(&report.loss, 1));
+    trained_.sum_gradients(*group_);
     report.gradient_norm = std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
     report.applied = std::isfinite(report.gradient_norm);
   }
@@ -167,15 +179,36 @@ class FineTuner {
     return targets;
   }
 
-  /// Gradients of all micro-batches of a step.
+  [[nodiscard]] std::size_t tokens_of(std::size_t step_of_epoch) const {
+    std::size_t tokens = 0;
+    for (const std::size_t sample : order_.accumulation(step_of_epoch)) tokens += samples_[sample].ids.size();
+    return tokens;
+  }
+
+  /// Gradients of all micro-batches of a step: of this process's share of them.
   void accumulate(std::size_t step_of_epoch, long targets, StepReport& report) {
     pass_.start();
+    report.tokens = tokens_of(step_of_epoch);
+    TokenShares shares(report.tokens, group_->size());
     for (std::size_t m = 0; m < order_.plan().micro_batches(step_of_epoch); ++m) {
-      batch_.clear();
-      for (const std::size_t sample : order_.micro_batch(step_of_epoch, m)) batch_.append(samples_[sample], C::positions);
-      report.tokens += batch_.tokens();
-      one_micro_batch(1.0 / static_cast<double>(targets));
+      const auto samples = order_.micro_batch(step_of_epoch, m);
+      draw(samples.size());
+      take_share(samples, shares);
+      if (batch_.sequences() > 0) one_micro_batch(1.0 / static_cast<double>(targets));
     }
+  }
+
+  /// The batch becomes this process's samples of a micro-batch, and the drawn ranks become theirs.
+  void take_share(std::span<const std::size_t> samples, TokenShares& shares) {
+    const bool rank_each = options_.adapter.kind == AdapterKind::stratified;
+    batch_.clear();
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const Sample& sample = samples_[samples[i]];
+      if (shares.next(sample.ids.size()) != group_->index()) continue;
+      if (rank_each) ranks_[batch_.sequences()] = ranks_[i];
+      batch_.append(sample, C::positions);
+    }
+    if (rank_each) ranks_.resize(batch_.sequences());
   }
 
   /// Ranks for the next micro-batch, of so many sequences: one for all (DyLoRA), one for each (stratified), or none.
@@ -195,7 +228,6 @@ class FineTuner {
   }
 
   void one_micro_batch(double scale) {
-    draw(batch_.sequences());
     if (options_.adapter.kind == AdapterKind::dylora)
       rows_.set(ranks_.front());
     else if (options_.adapter.kind == AdapterKind::stratified)
@@ -209,6 +241,7 @@ class FineTuner {
   Model model_;
   std::span<const Sample> samples_;
   FineTuneOptions options_;
+  ProcessGroup* group_;
   LlamaAdapter<C, Number> adapter_;
   TrainedParameters<T, Backend> trained_;
   AdapterFactors<C, T> factors_;

@@ -10,6 +10,7 @@
 #include <linden/backend/host.hpp>
 #include <linden/train/adamw.hpp>
 #include <linden/train/fine_tune_state.hpp>
+#include <linden/train/process_group.hpp>
 #include <span>
 
 namespace linden {
@@ -30,6 +31,8 @@ class TrainedParameters {
   /// What kernels add to; zero after `clear_gradients`.
   [[nodiscard]] T* gradients() const { return gradients_.data(); }
   void clear_gradients() { std::ranges::fill(gradients_.span(), T(0)); }  ///< sets them to zero
+  /// Adds the gradients of all processes.
+  void sum_gradients(ProcessGroup& group) { group.sum(gradients_.span()); }
   /// The gradients, as the CPU's arithmetic takes them.
   [[nodiscard]] std::span<T> gradient_span() const { return gradients_.span(); }
   [[nodiscard]] std::array<std::span<T>, 2> moments() const { return {m_.span(), v_.span()}; }  ///< AdamW's two means

@@ -1,0 +1,196 @@
+#define BOOST_TEST_MODULE process_group
+#include <linden/train/process_group.hpp>
+//
+#include <array>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <linden/train/fine_tune.hpp>
+#include <numeric>
+
+#include "io/temporary_folder.hpp"
+#include "support/counting_samples.hpp"
+#include "support/thread_processes.hpp"
+
+namespace {
+using namespace linden;
+
+struct Small {
+  static constexpr const char* name = "small";
+  static constexpr long hidden = 32, intermediate = 48, layers = 2, heads = 4, kv_heads = 2, head_size = 8;
+  static constexpr long vocabulary = 40, positions = 64;
+  static constexpr double epsilon = 1e-5, theta = 10000;
+  static constexpr bool tied = false;
+  static constexpr RotaryScaling scaling{};
+};
+using Tuner = FineTuner<Small, float>;
+
+constexpr std::array kinds{AdapterKind::lora, AdapterKind::dylora, AdapterKind::matryoshka, AdapterKind::stratified};
+
+std::vector<Sample> samples(std::size_t count) {
+  return test::counting_samples(count, {.values = 38, .shortest = 6, .spread = 30, .prompt = 3});
+}
+
+FineTuneOptions options_for(AdapterKind kind, std::size_t batch, std::size_t accumulate) {
+  FineTuneOptions options;
+  options.adapter.kind = kind;
+  options.adapter.full_rank = 8;
+  options.adapter.train_ranks = RankSet{1, 2, 4, 8};
+  options.learning_rate = 1e-2;
+  options.steps = 6;
+  options.batch = batch;
+  options.accumulate = accumulate;
+  return options;
+}
+
+const Llama<Small, float>& model() {
+  static const auto random = Llama<Small, float>::random(11, 0.1);
+  return random;
+}
+
+Tuner tuner_of(std::span<const Sample> data, const FineTuneOptions& options, ProcessGroup& group) {
+  return Tuner(model(), data, options, Host(), group);
+}
+
+std::vector<float> parameters_of(Tuner& tuner) {
+  const auto parameters = tuner.adapter().parameters();
+  return {parameters.begin(), parameters.end()};
+}
+
+/// A step and what it left.
+struct Outcome {
+  StepReport report;
+  FineTuneState<float> state;
+};
+
+Outcome step_after(Tuner& tuner, const std::filesystem::path& before, const std::filesystem::path& after) {
+  tuner.resume(before);
+  Outcome outcome;
+  outcome.report = tuner.step();
+  tuner.save_state(after);
+  outcome.state = read_fine_tune_state<float>(after, tuner.adapter().parameters().size());
+  return outcome;
+}
+
+/// |a - b| / |b|.
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, length = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(double(a[i]) - double(b[i]), 2);
+    length += double(b[i]) * double(b[i]);
+  }
+  return std::sqrt(difference / length);
+}
+
+/// How a step is cut: micro-batches of `batch`, `accumulate` of them, of so many samples in all.
+struct Cut {
+  std::size_t samples, batch, accumulate;
+};
+// Even and uneven shares; a last step of 3 samples in one micro-batch; fewer samples than processes.
+constexpr std::array cuts{Cut{40, 5, 2}, Cut{23, 5, 2}, Cut{9, 2, 1}, Cut{7, 1, 1}};
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(shares_are_consecutive_and_alike) {
+  for (const int processes : {1, 2, 3, 4, 7}) {
+    std::vector<std::size_t> lengths, tokens(static_cast<std::size_t>(processes), 0);
+    for (std::size_t i = 0; i < 50; ++i) lengths.push_back(1 + i * 37 % 23);
+    const std::size_t all = std::accumulate(lengths.begin(), lengths.end(), std::size_t(0));
+    TokenShares shares(all, processes);
+    int last = 0;
+    for (const std::size_t length : lengths) {
+      const int process = shares.next(length);
+      BOOST_TEST((process >= last && process < processes));
+      last = process;
+      tokens[static_cast<std::size_t>(process)] += length;
+    }
+    for (const std::size_t share : tokens)  // one sample more or less
+      BOOST_TEST(std::abs(double(share) - double(all) / processes) <= 23.0, processes << " processes: " << share << " of " << all);
+  }
+  TokenShares alone(5, 3);
+  BOOST_TEST(alone.next(5) == 1);  // the others have nothing to do
+  TokenShares with_empty(4, 2);    // which is refused later, so somebody must take it
+  BOOST_TEST(with_empty.next(4) == 1);
+  BOOST_TEST(with_empty.next(0) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_step_is_the_same_on_any_number_of_processes) {
+  const test::TemporaryFolder folder;
+  for (const AdapterKind kind : kinds)
+    for (const Cut& cut : cuts) {
+      const auto data = samples(cut.samples);
+      auto options = options_for(kind, cut.batch, cut.accumulate);
+      options.adamw.beta1 = 0;  // the first moment is the step's clipped gradient
+      Tuner alone = tuner_of(data, options, one_process());
+      const auto name = [&](std::size_t steps) { return folder.path() / text("step", steps); };
+      alone.save_state(name(0));
+      for (std::size_t t = 0; t < options.steps; ++t) {
+        const StepReport there = alone.step();
+        alone.save_state(name(t + 1));
+        const auto expected = read_fine_tune_state<float>(name(t + 1), alone.adapter().parameters().size());
+        for (const int processes : {1, 2, 3, 4}) {
+          std::vector<Outcome> outcomes(static_cast<std::size_t>(processes));
+          test::ThreadProcesses::run(processes, [&](ProcessGroup& group) {
+            Tuner tuner = tuner_of(data, options, group);
+            outcomes[static_cast<std::size_t>(group.index())] = step_after(tuner, name(t), folder.path() / text("of", group.index()));
+          });
+          const Outcome& first = outcomes.front();
+          const auto what = text(to_string(kind), ", ", cut.samples, " samples, step ", t + 1, ", ", processes, " processes");
+          BOOST_TEST(std::abs(first.report.loss - there.loss) <= 1e-6 * there.loss, what);
+          BOOST_TEST(std::abs(first.report.gradient_norm - there.gradient_norm) <= 1e-6 * there.gradient_norm, what);
+          BOOST_TEST(distance(first.state.moment1, expected.moment1) <= 1e-6, what << ": " << distance(first.state.moment1, expected.moment1));
+          BOOST_TEST(first.report.tokens == there.tokens);
+          for (const Outcome& other : outcomes) {  // or they would train apart
+            BOOST_TEST((other.state.parameters == first.state.parameters));
+            BOOST_TEST((other.state.moment1 == first.state.moment1 && other.state.moment2 == first.state.moment2));
+            BOOST_TEST((other.report.loss == first.report.loss && other.report.gradient_norm == first.report.gradient_norm));
+          }
+        }
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_run_on_as_many_processes_has_the_same_bits) {
+  const auto data = samples(23);
+  for (const AdapterKind kind : kinds)
+    for (const int processes : {1, 2, 3, 4}) {
+      const auto options = options_for(kind, 5, 2);
+      const auto train = [&] {
+        std::vector<float> result;
+        test::ThreadProcesses::run(processes, [&](ProcessGroup& group) {
+          Tuner tuner = tuner_of(data, options, group);
+          while (!tuner.finished()) (void)tuner.step();
+          if (group.index() == processes - 1) result = parameters_of(tuner);
+        });
+        return result;
+      };
+      const std::vector<float> first = train();
+      BOOST_TEST((train() == first), to_string(kind) << " on " << processes);
+      if (processes > 1) continue;
+      Tuner alone = tuner_of(data, options, one_process());
+      while (!alone.finished()) (void)alone.step();
+      BOOST_TEST((parameters_of(alone) == first));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_sample_that_one_process_cannot_learn_from_stops_the_step_of_all) {
+  auto data = samples(8);
+  data[3].ids[2] = 0;  // which no other sample has
+  auto broken = Llama<Small, float>::random(11, 0.1);
+  broken.weights().embedding(0, 0) = std::numeric_limits<float>::quiet_NaN();
+  const auto options = options_for(AdapterKind::matryoshka, 4, 1);
+  test::ThreadProcesses::run(2, [&](ProcessGroup& group) {
+    Tuner tuner(broken, data, options, Host(), group);
+    while (!tuner.finished()) {
+      const StepReport report = tuner.step();
+      const auto step_samples = tuner.samples_of_step();
+      if (report.applied != (std::ranges::find(step_samples, 3U) == step_samples.end())) throw Error("applied: " + std::to_string(report.step));
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(the_arithmetic_of_the_reference_is_that_of_one_process) {
+  const auto data = samples(8);
+  auto options = options_for(AdapterKind::matryoshka, 4, 1);
+  options.precision = Precision::bf16_reference;
+  BOOST_CHECK_EXCEPTION(test::ThreadProcesses::run(2, [&](ProcessGroup& group) { (void)tuner_of(data, options, group); }), UsageError,
+                        [](const UsageError& error) { return std::string(error.what()).find("there are 2") != std::string::npos; });
+}
