@@ -38,28 +38,28 @@ ModuleRanks ranks() {
   return each;
 }
 
-/// Points the leaves of `record` into memory, one behind the other.
+/// Points the leaves of `record` into memory, one behind the other, from element `next` on; without memory only counts.
 template <class T, class Record>
-void place(Record& record, T*& next) {
+void place(Record& record, T* memory, std::size_t& next) {
   linden::Sizes sizes;
   ranks().bind(sizes.set(tokens, token_count));
   for_each_leaf(record, [&]<class L>(L& leaf) {
     const long rows = sizes.of(L::shape::row_count), columns = sizes.of(L::shape::column_count);
-    leaf = L::strided(next, rows, columns, columns).named(leaf.name());
-    next += (rows * columns + 15) / 16 * 16;
+    leaf = L::strided(memory == nullptr ? nullptr : memory + next, rows, columns, columns).named(leaf.name());
+    next += static_cast<std::size_t>(rows * columns + 15) / 16 * 16;
   });
 }
 
 /// Binds everything; \return {elements of T that are read, elements of T in all, elements of G}.
 template <class T, class G>
 std::array<std::size_t, 3> place_all(Tensors<T, G>& t, T* memory, G* gradients) {
-  T* next = memory;
-  place(t.x, next), place(t.dy, next), place(t.weights, next), place(t.angles, next), place(t.rows, next), place(t.adapters, next);
-  const auto read = static_cast<std::size_t>(next - memory);
-  place(t.y, next), place(t.dx, next);
-  G* next_gradient = gradients;
-  place(t.gradients, next_gradient);
-  return {read, static_cast<std::size_t>(next - memory), static_cast<std::size_t>(next_gradient - gradients)};
+  std::size_t elements = 0, gradient_elements = 0;
+  const auto append = [&](auto&... records) { (place(records, memory, elements), ...); };
+  append(t.x, t.dy, t.weights, t.angles, t.rows, t.adapters);
+  const std::size_t read = elements;
+  append(t.y, t.dx);
+  place(t.gradients, gradients, gradient_elements);
+  return {read, elements, gradient_elements};
 }
 
 template <class T, class G, class Memory>
