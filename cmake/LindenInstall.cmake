@@ -6,10 +6,11 @@ set(pkgconfig_folder ${CMAKE_INSTALL_DATADIR}/pkgconfig)
 
 install(TARGETS linden EXPORT linden-targets FILE_SET HEADERS)
 install(TARGETS linden_llama EXPORT linden-llama-targets FILE_SET HEADERS)
+install(TARGETS linden_distributed EXPORT linden-distributed-targets FILE_SET HEADERS)
 # In a folder of their own, which linden::cuda adds to its users' include path: <kernels/...> as in the source tree, while
 # include/kernels would be a name that others may want.
 install(TARGETS linden_cuda EXPORT linden-cuda-targets FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/linden-cuda)
-foreach(targets linden-targets linden-llama-targets linden-cuda-targets)
+foreach(targets linden-targets linden-llama-targets linden-distributed-targets linden-cuda-targets)
   install(EXPORT ${targets} NAMESPACE linden:: DESTINATION ${package_folder})
 endforeach()
 

@@ -1,13 +1,15 @@
-# linden::linden  the library: C++20, Eigen, and OpenMP where it is found
-# linden::llama   models, training, evaluation and their files as well (model, train, eval, io, data): JSON, PCRE2
-# linden_cuda     all of it on NVIDIA GPUs (kernels): CUDA. linden::cuda where the toolkit was asked for, see LindenCuda.cmake
-# Headers need no list: a new file belongs to one of the three by its folder.
+# linden::linden      the library: C++20, Eigen, and OpenMP where it is found
+# linden::llama       models, training, evaluation and their files as well (model, train, eval, io, data): JSON, PCRE2
+# linden_distributed  training by several processes (distributed): MPI. linden::distributed where it was asked for, LindenMpi.cmake
+# linden_cuda         all but that on NVIDIA GPUs (kernels): CUDA. linden::cuda where the toolkit was asked for, LindenCuda.cmake
+# Headers need no list: a new file belongs to one of the four by its folder.
 
 # The oldest versions that will do; installed packages ask for the same.
 set(linden_eigen_version 3.4)
 set(linden_json_version 3.10)
 set(linden_pcre2_version 10.40)
 set(linden_cuda_version 12.0)
+set(linden_mpi_version 3.1)  # of the standard
 
 if(NOT TARGET Eigen3::Eigen)
   find_package(Eigen3 ${linden_eigen_version} REQUIRED NO_MODULE)
@@ -26,7 +28,9 @@ file(GLOB_RECURSE linden_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include
 set(linden_llama_headers ${linden_headers})
 list(FILTER linden_llama_headers INCLUDE REGEX "/include/linden/(io|data|model|train|eval|core/regular_expression\\.hpp$)")
 list(FILTER linden_llama_headers EXCLUDE REGEX "/eval/aurac\\.hpp$")  # numbers in, numbers out
-list(REMOVE_ITEM linden_headers ${linden_llama_headers})
+set(linden_distributed_headers ${linden_headers})
+list(FILTER linden_distributed_headers INCLUDE REGEX "/include/linden/distributed/")
+list(REMOVE_ITEM linden_headers ${linden_llama_headers} ${linden_distributed_headers})
 file(GLOB linden_cuda_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cuh ${PROJECT_SOURCE_DIR}/kernels/*.hpp)
 
 add_library(linden INTERFACE)
@@ -44,6 +48,11 @@ add_library(linden::llama ALIAS linden_llama)
 set_target_properties(linden_llama PROPERTIES EXPORT_NAME llama)
 target_sources(linden_llama INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${linden_llama_headers})
 target_link_libraries(linden_llama INTERFACE linden nlohmann_json::nlohmann_json PCRE2::8BIT)
+
+add_library(linden_distributed INTERFACE)
+set_target_properties(linden_distributed PROPERTIES EXPORT_NAME distributed)
+target_sources(linden_distributed INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${linden_distributed_headers})
+target_link_libraries(linden_distributed INTERFACE linden_llama MPI::MPI_CXX)
 
 # Users of the GPU backend compile CUDA themselves: <kernels/...> from the base folder, products by cuBLASLt.
 add_library(linden_cuda INTERFACE)

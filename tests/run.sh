@@ -37,7 +37,7 @@ while (($#)); do
 done
 
 bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libboost-test-dev libboost-context-dev nlohmann-json3-dev libpcre2-dev libcli11-dev \
-  libbenchmark-dev clang libclang-rt-dev libomp-dev ccache gnuplot-nox pkg-config doxygen
+  libbenchmark-dev clang libclang-rt-dev libomp-dev ccache gnuplot-nox pkg-config doxygen libopenmpi-dev openmpi-bin
 
 # One compiler per core: Ninja alone would start more, and they need up to 1.5 GB each.
 jobs=$(nproc)

@@ -7,6 +7,7 @@
 #include <exception>
 #include <linden/train/process_group.hpp>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -44,6 +45,7 @@ class ThreadProcesses {
     [[nodiscard]] int index() const override { return index_; }
     void sum(std::span<float> values) override { all_.sum(index_, values); }
     void sum(std::span<double> values) override { all_.sum(index_, values); }
+    [[nodiscard]] std::vector<std::string> gather(const std::string& mine) override { return all_.gather(index_, mine); }
 
    private:
     ThreadProcesses& all_;
@@ -61,6 +63,15 @@ class ThreadProcesses {
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<const T*>(one)[i];
     meeting_.arrive_and_wait();
     std::ranges::copy(sums, values.begin());
+  }
+
+  std::vector<std::string> gather(int index, const std::string& mine) {
+    values_[static_cast<std::size_t>(index)] = &mine;
+    meeting_.arrive_and_wait();
+    std::vector<std::string> all;
+    for (const void* const one : values_) all.push_back(*static_cast<const std::string*>(one));
+    meeting_.arrive_and_wait();
+    return all;
   }
 
   int count_;

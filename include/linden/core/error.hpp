@@ -34,6 +34,11 @@ struct DeviceError : Error {
   using Error::Error;
 };
 
+/// Another process of a run is gone, or does not answer: names it.
+struct ProcessError : Error {
+  using Error::Error;
+};
+
 /// The arguments streamed one after the other into a string: `text("rank ", r, " of ", R)`.
 template <class... Parts>
 [[nodiscard]] std::string text(const Parts&... parts) {

@@ -8,7 +8,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <linden/core/error.hpp>
 #include <span>
+#include <string>
+#include <vector>
 
 namespace linden {
 
@@ -24,6 +27,10 @@ class ProcessGroup {
   [[nodiscard]] virtual int index() const = 0;     ///< the number of this one, from 0
   virtual void sum(std::span<float> values) = 0;   ///< each becomes its sum over all processes
   virtual void sum(std::span<double> values) = 0;  ///< the same
+  /// Every process's text, in the order of their numbers.
+  [[nodiscard]] virtual std::vector<std::string> gather(const std::string& mine) = 0;
+  /// How messages call a process.
+  [[nodiscard]] virtual std::string name(int process) const { return text("process ", process, " of ", size()); }
 };
 
 namespace detail {
@@ -34,6 +41,7 @@ class OneProcess final : public ProcessGroup {
   [[nodiscard]] int index() const override { return 0; }
   void sum(std::span<float>) override {}
   void sum(std::span<double>) override {}
+  [[nodiscard]] std::vector<std::string> gather(const std::string& mine) override { return {mine}; }
 };
 
 }  // namespace detail
