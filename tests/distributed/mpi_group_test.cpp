@@ -66,6 +66,35 @@ BOOST_AUTO_TEST_CASE(messages_name_a_process_and_its_host) {
   BOOST_TEST(name.find(text("process ", group().size() - 1, " of ", group().size(), " (on ")) == 0U, name);
 }
 
+BOOST_AUTO_TEST_CASE(reports_come_in_order_and_before_the_end) {
+  std::vector<std::vector<std::string>> heard(static_cast<std::size_t>(group().size()));
+  for (int round = 0; round < 3; ++round) {
+    heard.assign(heard.size(), {});
+    const OnReport on_report = [&](int process, const std::string& report) { heard[static_cast<std::size_t>(process)].push_back(report); };
+    const auto report = [&](int process, int k) { return text(round, '/', process, '/', k, std::string(static_cast<std::size_t>(k) * 100, '.')); };
+    for (int k = 0; k < 20 * group().index() + 3; ++k) {
+      group().report(report(group().index(), k), on_report);
+      if (k == 2 && group().index() == round) std::this_thread::sleep_for(std::chrono::milliseconds(1200));  // longer than between two signs
+    }
+    group().end_reports(on_report);
+    for (int process = 0; process < group().size(); ++process) {
+      const auto& its = heard[static_cast<std::size_t>(process)];
+      BOOST_TEST(its.size() == (group().index() == 0 ? static_cast<std::size_t>(20 * process + 3) : 0U));
+      for (std::size_t k = 0; k < its.size(); ++k) BOOST_TEST((its[k] == report(process, static_cast<int>(k))));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_sum_sends_every_value_as_rarely_as_can_be) {
+  const int size = group().size();
+  std::vector<float> values(static_cast<std::size_t>(1200 * size));
+  const Traffic before = group().traffic();
+  group().sum(std::span(values));
+  const Traffic after = group().traffic();
+  BOOST_TEST(after.bytes_sent - before.bytes_sent == 2.0 * (size - 1) / size * static_cast<double>(values.size() * sizeof(float)));
+  BOOST_TEST(after.seconds >= before.seconds);
+}
+
 // What training makes of it is tested with threads (train/process_group_test.cpp); MPI must give the same bits.
 BOOST_AUTO_TEST_CASE(a_run_has_the_bits_that_threads_would_give_it) {
   const auto model = Llama<test::Small, float>::random(11, 0.1);

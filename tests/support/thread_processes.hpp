@@ -6,9 +6,11 @@
 #include <barrier>
 #include <exception>
 #include <linden/train/process_group.hpp>
+#include <mutex>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace linden::test {
@@ -46,6 +48,12 @@ class ThreadProcesses {
     void sum(std::span<float> values) override { all_.sum(index_, values); }
     void sum(std::span<double> values) override { all_.sum(index_, values); }
     [[nodiscard]] std::vector<std::string> gather(const std::string& mine) override { return all_.gather(index_, mine); }
+    void report(const std::string& mine, const OnReport& on_report) override { all_.report(index_, mine, on_report); }
+    void end_reports(const OnReport& on_report) override {
+      all_.meeting_.arrive_and_wait();
+      if (index_ == 0) all_.read_reports(on_report);
+      all_.meeting_.arrive_and_wait();
+    }
 
    private:
     ThreadProcesses& all_;
@@ -74,7 +82,25 @@ class ThreadProcesses {
     return all;
   }
 
+  void report(int index, const std::string& words, const OnReport& on_report) {
+    {
+      const std::lock_guard hold(lock_);
+      reports_.emplace_back(index, words);
+    }
+    if (index == 0) read_reports(on_report);
+  }
+  void read_reports(const OnReport& on_report) {
+    std::vector<std::pair<int, std::string>> all;
+    {
+      const std::lock_guard hold(lock_);
+      all.swap(reports_);
+    }
+    for (const auto& [process, words] : all) on_report(process, words);
+  }
+
   int count_;
+  std::mutex lock_;
+  std::vector<std::pair<int, std::string>> reports_;
   std::barrier<> meeting_;
   std::vector<const void*> values_;
 };

@@ -2,6 +2,7 @@
 #include <linden/train/process_group.hpp>
 //
 #include <array>
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <linden/train/fine_tune.hpp>
@@ -185,6 +186,101 @@ BOOST_AUTO_TEST_CASE(a_sample_that_one_process_cannot_learn_from_stops_the_step_
       if (report.applied != (std::ranges::find(step_samples, 3U) == step_samples.end())) throw Error("applied: " + std::to_string(report.step));
     }
   });
+}
+
+BOOST_AUTO_TEST_CASE(a_state_is_gone_on_from_by_any_number_of_processes) {
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "state";
+  const auto data = samples(23);
+  for (const AdapterKind kind : kinds) {
+    const auto options = options_for(kind, 5, 2);
+    Tuner whole = tuner_of(data, options, one_process());
+    while (!whole.finished()) (void)whole.step();
+    const std::vector<float> expected = parameters_of(whole);
+    for (const auto& [before, after] : {std::pair(2, 2), std::pair(3, 2), std::pair(1, 4), std::pair(4, 1)}) {
+      std::vector<float> uninterrupted, ended;
+      test::ThreadProcesses::run(before, [&](ProcessGroup& group) {
+        Tuner tuner = tuner_of(data, options, group);
+        for (int step = 0; step < 3; ++step) (void)tuner.step();
+        if (group.index() == 0) tuner.save_state(file);
+        while (!tuner.finished()) (void)tuner.step();
+        if (group.index() == 0) uninterrupted = parameters_of(tuner);
+      });
+      test::ThreadProcesses::run(after, [&](ProcessGroup& group) {
+        Tuner tuner = tuner_of(data, options, group);
+        tuner.resume(group.index() == 0 ? file : "only process 0 sees files");
+        while (!tuner.finished()) (void)tuner.step();
+        if (group.index() == after - 1) ended = parameters_of(tuner);
+      });
+      BOOST_TEST(distance(ended, expected) <= 1e-5, to_string(kind) << " from " << before << " to " << after << ": " << distance(ended, expected));
+      if (before == after) BOOST_TEST((ended == uninterrupted));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_process_0_cannot_read_is_refused_by_all) {
+  const auto data = samples(8);
+  std::atomic<int> refused = 0;
+  test::ThreadProcesses::run(3, [&](ProcessGroup& group) {
+    Tuner tuner = tuner_of(data, options_for(AdapterKind::lora, 4, 1), group);
+    try {
+      tuner.resume("none.safetensors");
+    } catch (const DataError& error) {
+      if (std::string(error.what()).find("process 0 of 3: none.safetensors") == 0) ++refused;
+    }
+    (void)tuner.step();  // it is as it was
+  });
+  BOOST_TEST(refused == 3);
+}
+
+BOOST_AUTO_TEST_CASE(what_fails_somewhere_fails_everywhere) {
+  std::array<std::string, 4> words;
+  const auto fail_in = [&](const auto& thrown, auto&& fails) {
+    using Thrown = std::remove_cvref_t<decltype(thrown)>;
+    test::ThreadProcesses::run(4, [&](ProcessGroup& group) {
+      std::string& word = words[static_cast<std::size_t>(group.index())];
+      word.clear();
+      try {
+        together(group, [&] {
+          if (fails(group.index())) throw thrown;
+        });
+      } catch (const Thrown& error) {
+        word = dynamic_cast<const AgreedError*>(&error) == nullptr ? "not agreed" : error.what();
+      }
+    });
+  };
+  const auto all = [&](const std::string& expected) { return std::ranges::count(words, expected) == 4; };
+  fail_in(UsageError("rank 0"), [](int) { return true; });
+  BOOST_TEST(all("rank 0"));
+  fail_in(DataError("no such file"), [](int process) { return process == 2; });
+  BOOST_TEST(all("process 2 of 4: no such file"));
+  fail_in(DeviceError("no memory"), [](int process) { return process > 0; });
+  BOOST_TEST(all("process 1 of 4: no memory"));
+  fail_in(Error("else"), [](int process) { return process == 0; });
+  BOOST_TEST(all("process 0 of 4: else"));
+  fail_in(Error("none"), [](int) { return false; });
+  BOOST_TEST(all(""));
+  BOOST_CHECK_EXCEPTION(together(one_process(), [] { throw UsageError("alone"); }), UsageError, [](const UsageError& error) {
+    return std::string(error.what()) == "alone" && dynamic_cast<const AgreedError*>(&error) == nullptr;
+  });
+}
+
+BOOST_AUTO_TEST_CASE(process_0_speaks_to_all_and_hears_all) {
+  for (const int processes : {1, 3}) {
+    std::vector<int> heard(static_cast<std::size_t>(processes));
+    test::ThreadProcesses::run(processes, [&](ProcessGroup& group) {
+      if (from_first(group, text("said by ", group.index())) != "said by 0") throw Error("another has spoken");
+      for (int round = 0; round < 2; ++round) {
+        const OnReport on_report = [&](int process, const std::string& report) {
+          if (group.index() != 0 || report != text(round, " of ", process)) throw Error("heard " + report);
+          ++heard[static_cast<std::size_t>(process)];
+        };
+        for (int k = 0; k < 10 * group.index() + 1; ++k) group.report(text(round, " of ", group.index()), on_report);
+        group.end_reports(on_report);
+      }
+    });
+    for (int process = 0; process < processes; ++process) BOOST_TEST(heard[static_cast<std::size_t>(process)] == 2 * (10 * process + 1));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_arithmetic_of_the_reference_is_that_of_one_process) {

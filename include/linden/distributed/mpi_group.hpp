@@ -17,10 +17,12 @@
 #include <cstdlib>
 #include <linden/core/error.hpp>
 #include <linden/train/process_group.hpp>
+#include <list>
 #include <span>
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace linden {
@@ -75,6 +77,8 @@ class MpiGroup final : public ProcessGroup {
     MPI_Comm_size(all_, &size_);
     MPI_Comm_rank(all_, &index_);
     hosts_.resize(static_cast<std::size_t>(size_));
+    heard_.resize(hosts_.size());
+    at_work_.resize(hosts_.size(), true);
     hosts_ = gather(host_name());
   }
   ~MpiGroup() override {
@@ -86,9 +90,10 @@ class MpiGroup final : public ProcessGroup {
   [[nodiscard]] int index() const override { return index_; }
   /// "process 3 of 4 (on host)"; they count from 0.
   [[nodiscard]] std::string name(int process) const override {
-    const std::string& host = hosts_[static_cast<std::size_t>(process)];
-    return text("process ", process, " of ", size_, host.empty() ? "" : text(" (on ", host, ")"));
+    return text("process ", process, " of ", size_, host(process).empty() ? "" : text(" (on ", host(process), ")"));
   }
+  /// Where a process runs.
+  [[nodiscard]] const std::string& host(int process) const { return hosts_[static_cast<std::size_t>(process)]; }
 
   void sum(std::span<float> values) override { sum_of(values); }
   void sum(std::span<double> values) override { sum_of(values); }
@@ -108,8 +113,34 @@ class MpiGroup final : public ProcessGroup {
     return all;
   }
 
-  /// Ends all processes at once, with this status: for an error that the others do not know of.
-  [[noreturn]] void abort(int status) const {
+  void report(const std::string& mine, const OnReport& on_report) override {
+    note_work();
+    if (index_ == 0) on_report(0, mine);
+    if (index_ != 0) send(0, report_mark + mine);
+    if (Seconds(Clock::now() - last_sign_) > Seconds(1)) tell_all(sign_mark);
+    receive_all(on_report);
+    last_meeting_ = Clock::now();
+  }
+  void end_reports(const OnReport& on_report) override {
+    note_work();
+    tell_all(end_mark);
+    at_work_[static_cast<std::size_t>(index_)] = false;
+    const auto begin = Clock::now();
+    heard_.assign(heard_.size(), begin);
+    while (std::ranges::count(at_work_, true) > 0)
+      if (!receive_all(on_report)) wait_for_reports();
+    at_work_.assign(at_work_.size(), true);
+    traffic_.seconds += Seconds(Clock::now() - begin).count();
+    requests_.clear();
+    for (const Letter& letter : sent_) requests_.push_back(letter.request);
+    wait();
+    sent_.clear();
+  }
+
+  void set_patience(double seconds) override { patience_ = Seconds(seconds); }
+  [[nodiscard]] Traffic traffic() const override { return traffic_; }
+  /// MPI_Abort.
+  void end_all(int status) override {
     MPI_Abort(all_, status);
     std::abort();
   }
@@ -165,6 +196,7 @@ class MpiGroup final : public ProcessGroup {
     for (int offset = 1; offset < size_; ++offset) {
       const int process = (index_ + offset) % size_;
       start(sent(process), process, [](auto... arguments) { return MPI_Isend(arguments...); });
+      traffic_.bytes_sent += static_cast<double>(sent(process).size_bytes());
     }
     wait();
   }
@@ -176,31 +208,101 @@ class MpiGroup final : public ProcessGroup {
     detail::check_mpi(operation(values.data(), static_cast<int>(values.size()), type, process, 0, all_, &requests_.back()), "a message");
   }
 
+  /// Called when this process has done a piece of work, and turns to the others.
+  void note_work() { longest_work_ = std::max(longest_work_, Seconds(Clock::now() - last_meeting_)); }
+  [[nodiscard]] bool too_long(Seconds waited) const { return waited > patience_ + 3 * longest_work_; }
+
   /// Until all messages have been sent and received.
   void wait() {
     const auto begin = Clock::now();
-    longest_work_ = std::max(longest_work_, Seconds(begin - last_meeting_));
+    note_work();
     for (long round = 0;; ++round) {
       int done = 0;
       detail::check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
       if (done != 0) break;
       if (round < 1000) continue;  // it comes at once, or takes a while
-      if (Seconds(Clock::now() - begin) > patience_ + 3 * longest_work_) give_up(Seconds(Clock::now() - begin));
+      if (too_long(Clock::now() - begin)) give_up(unanswered(), Clock::now() - begin);
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
     last_meeting_ = Clock::now();
+    traffic_.seconds += Seconds(last_meeting_ - begin).count();
   }
 
-  /// \throw ProcessError naming those whose messages did not come.
-  [[noreturn]] void give_up(Seconds waited) {
-    std::string missing;
-    for (std::size_t k = 0; k + 1 < static_cast<std::size_t>(size_); ++k) {
+  /// Those whose messages exchange() has not received.
+  [[nodiscard]] std::vector<int> unanswered() {
+    std::vector<int> missing;
+    for (std::size_t k = 0; k < std::min(requests_.size(), static_cast<std::size_t>(size_ - 1)); ++k) {
       int done = 0;
       MPI_Test(&requests_[k], &done, MPI_STATUS_IGNORE);
-      if (done == 0) missing += (missing.empty() ? "" : ", ") + name((index_ + 1 + static_cast<int>(k)) % size_);
+      if (done == 0) missing.push_back((index_ + 1 + static_cast<int>(k)) % size_);
     }
-    throw ProcessError(text("linden: ", missing.empty() ? "another process" : missing, " did not answer for ", static_cast<long>(waited.count()),
+    return missing;
+  }
+  /// \throw ProcessError naming them.
+  [[noreturn]] void give_up(const std::vector<int>& missing, Seconds waited) const {
+    std::string names;
+    for (const int process : missing) names += (names.empty() ? "" : ", ") + name(process);
+    throw ProcessError(text("linden: ", names.empty() ? "another process" : names, " did not answer for ", static_cast<long>(waited.count()),
                             " seconds; it hangs, or its host cannot be reached"));
+  }
+
+  // Reports travel as texts with a tag of their own, each with a mark in front.
+  static constexpr char report_mark = 'r', sign_mark = 's', end_mark = 'e';
+  static constexpr int report_tag = 1;
+  struct Letter {
+    std::string words;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  void send(int process, std::string words) {
+    std::erase_if(sent_, [](Letter& letter) {
+      int done = 0;
+      MPI_Test(&letter.request, &done, MPI_STATUS_IGNORE);
+      return done != 0;
+    });
+    Letter& letter = sent_.emplace_back(std::move(words));
+    traffic_.bytes_sent += static_cast<double>(letter.words.size());
+    detail::check_mpi(MPI_Isend(letter.words.data(), static_cast<int>(letter.words.size()), MPI_BYTE, process, report_tag, all_, &letter.request),
+                      "a report");
+  }
+  void tell_all(char mark) {
+    for (int process = 0; process < size_; ++process)
+      if (process != index_) send(process, std::string(1, mark));
+    last_sign_ = Clock::now();
+  }
+  /// What has come. \return whether anything had.
+  bool receive_all(const OnReport& on_report) {
+    bool any = false;
+    for (int process = 0; process < size_; ++process)
+      while (at_work_[static_cast<std::size_t>(process)] && receive(process, on_report)) any = true;  // behind its end is the next work
+    return any;
+  }
+  /// The next report of a process, if there is one.
+  bool receive(int process, const OnReport& on_report) {
+    int there = 0, size = 0;
+    MPI_Status status;
+    detail::check_mpi(MPI_Iprobe(process, report_tag, all_, &there, &status), "MPI_Iprobe");
+    if (there == 0) return false;
+    MPI_Get_count(&status, MPI_BYTE, &size);
+    std::string words(static_cast<std::size_t>(size), '\0');
+    detail::check_mpi(MPI_Recv(words.data(), size, MPI_BYTE, process, report_tag, all_, MPI_STATUS_IGNORE), "a report");
+    heard_[static_cast<std::size_t>(process)] = Clock::now();
+    at_work_[static_cast<std::size_t>(process)] = words[0] != end_mark;
+    if (words[0] == report_mark) on_report(process, words.substr(1));
+    return true;
+  }
+  /// A moment; \throw ProcessError when a process that has not ended gives no sign of life.
+  void wait_for_reports() {
+    std::vector<int> silent;
+    Seconds longest{0};
+    for (int process = 0; process < size_; ++process) {
+      const Seconds waited = Clock::now() - heard_[static_cast<std::size_t>(process)];
+      if (!at_work_[static_cast<std::size_t>(process)] || !too_long(waited)) continue;
+      silent.push_back(process);
+      longest = std::max(longest, waited);
+    }
+    if (!silent.empty()) give_up(silent, longest);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   MPI_Comm all_ = MPI_COMM_NULL;
@@ -210,6 +312,11 @@ class MpiGroup final : public ProcessGroup {
   std::vector<std::string> hosts_;
   std::vector<MPI_Request> requests_;
   std::vector<std::byte> received_;
+  Traffic traffic_;
+  std::list<Letter> sent_;                 // reports under way
+  Clock::time_point last_sign_{};          // of life, to the others
+  std::vector<Clock::time_point> heard_;   // when a process last reported
+  std::vector<bool> at_work_;              // it has not come to the end of the reports
 };
 
 }  // namespace linden

@@ -102,11 +102,14 @@ class FineTuner {
   }
   /// Goes on where `file` was saved by a tuner with the same model, samples and options: every later step has the bits it would
   /// have had there. Whether they are the same is the caller's to know; this refuses what does not fit, and is then as it was.
+  /// Process 0 alone reads the file; how many processes there were when it was saved does not matter.
   void resume(const std::filesystem::path& file) {
     if (done_ > 0) throw UsageError("linden: FineTuner::resume: this run has made steps of its own");
-    const auto state = read_fine_tune_state<Number>(file, adapter_.parameters().size());
-    if (state.steps > total_steps_)
-      throw DataError(text(file.string(), ": was saved after ", state.steps, " steps, expected at most this run's ", total_steps_));
+    FineTuneState<Number> state;
+    together(*group_, [&] {
+      if (group_->index() == 0) state = readable_state(file);
+    });
+    share_fine_tune_state(*group_, state);
     with_draws([&] {
       for (std::size_t step = 0; step < state.steps; ++step) skip_draws(enter(step));
       trained_.restore(state);
@@ -119,6 +122,13 @@ class FineTuner {
     if (options.precision == Precision::bf16_reference && group.size() > 1)
       throw UsageError(text("linden: bf16-reference rounds gradients as the reference's one process does; there are ", group.size()));
     return options;
+  }
+
+  [[nodiscard]] FineTuneState<Number> readable_state(const std::filesystem::path& file) {
+    auto state = read_fine_tune_state<Number>(file, adapter_.parameters().size());
+    if (state.steps > total_steps_)
+      throw DataError(text(file.string(), ": was saved after ", state.steps, " steps, expected at most this run's ", total_steps_));
+    return state;
   }
 
   static LlamaAdapter<C, Number> initial(const FineTuneOptions& options) {

@@ -7,7 +7,9 @@
 
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <linden/io/safetensors.hpp>
+#include <linden/train/process_group.hpp>
 #include <string>
 #include <vector>
 
@@ -67,6 +69,22 @@ template <class T>
   if (state.updates > state.steps)
     throw DataError(text(path.string(), ": metadata updates is ", state.updates, ", expected at most its steps, ", state.steps));
   return state;
+}
+
+/// The state of process 0, which may be the only one that sees the file, becomes that of all.
+template <class T>
+void share_fine_tune_state(ProcessGroup& group, FineTuneState<T>& state) {
+  if (group.size() == 1) return;
+  const auto share = [&]<class Values>(Values& values) {
+    using Number = std::remove_pointer_t<decltype(values.data())>;
+    const std::string bytes = from_first(group, std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(Number)));
+    if constexpr (requires { values.resize(0); }) values.resize(bytes.size() / sizeof(Number));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+  };
+  std::array counts{state.steps, state.updates};
+  share(counts);
+  state.steps = counts[0], state.updates = counts[1];
+  for (auto* const values : {&state.parameters, &state.moment1, &state.moment2}) share(*values);
 }
 
 }  // namespace linden
