@@ -4,7 +4,8 @@
 //   build/release/bin/evaluate --model DIR --adapter DIR --task gsm8k --task-data DIR --shots 8 --json gsm8k.json
 // All ranks, and the base model, go through the model together. Prints a table; --json writes the same for machines and, beside
 // it, a line per document and rank: an interrupted evaluation continues from there. An --adapter directory that holds the runs of
-// a sweep is evaluated run by run, into each run's folder.
+// a sweep is evaluated run by run, into each run's folder. Under a launcher of MPI (LINDEN_MPI=ON), mpirun -np 4 evaluate ..., the
+// processes share out the documents, in blocks of 32; process 0 alone writes, and what it writes is the same, byte for byte.
 #include <linden/data/word_problems.hpp>
 #include <linden/eval/aurac.hpp>
 #include <linden/eval/read_task.hpp>
@@ -15,6 +16,7 @@
 #include "support/evaluation.hpp"
 #include "support/fingerprint.hpp"
 #include "support/model_tokenizer.hpp"
+#include "support/processes.hpp"
 #include "support/runs.hpp"
 #include "support/table.hpp"
 
@@ -27,6 +29,7 @@ struct Arguments {
   std::vector<int> ranks;
   long limit = all_rows, max_length = 512, shots = -1;
   std::size_t max_tokens = 256, cache_mib = 2048, chunk = 1024;
+  double patience = 45;
 };
 
 void declare(CLI::App& app, Arguments& a) {
@@ -58,6 +61,7 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--batch-tokens", a.chunk, "tokens in one pass, at most")->capture_default_str()->check(examples::whole_number(1));
   app.add_option("--json", a.json, "write the result here, and results per document beside it (.documents.jsonl)");
   app.add_option("--name", a.name, "of a sweep's result files: NAME.json in each run")->capture_default_str();
+  examples::add_patience(app, a.patience);
   examples::add_device_options(app, a.engine);
 }
 
@@ -118,17 +122,17 @@ nlohmann::json settings_of(const Arguments& a, const Questions& q, const std::fi
 }
 
 void measure(const Arguments& a, const Questions& q, const Tokenizer& tokenizer, long positions, examples::AdaptedModel& model,
-             examples::Pending& pending) {
+             examples::Block& block) {
   GenerateOptions generation{.max_tokens = a.max_tokens, .stop = read_eos_ids(a.engine.model)};
   generation.stop.push_back(tokenizer.eos());
   if (q.task && q.task->description().kind == TaskKind::generation)
-    examples::measure_generation(model, *q.task, tokenizer, static_cast<std::size_t>(positions), generation, pending);
+    examples::measure_generation(model, *q.task, tokenizer, static_cast<std::size_t>(positions), generation, block);
   else if (q.task)
-    examples::measure_choices(model, *q.task, tokenizer, static_cast<std::size_t>(positions), pending);
+    examples::measure_choices(model, *q.task, tokenizer, static_cast<std::size_t>(positions), block);
   else if (a.metric == "exact_match")
-    examples::measure_exact_match(model, q.examples, tokenizer, generation, pending);
+    examples::measure_exact_match(model, q.examples, tokenizer, generation, block);
   else
-    examples::measure_scores(model, q.samples, pending);
+    examples::measure_scores(model, q.samples, block);
 }
 
 /// The table on stdout, and the JSON of the same.
@@ -174,42 +178,86 @@ nlohmann::ordered_json summary(const Questions& q, const RankSet& ranks, const e
           {"documents", q.count}, {"metrics", metrics}};
 }
 
-void evaluate_adapter(const Arguments& a, const std::filesystem::path& directory, const std::filesystem::path& json,
-                      examples::Engine& engine, const Tokenizer& tokenizer, const Questions& q) {
-  const auto model = engine.adapted(directory, {.inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix,
-                                                .cache_bytes = a.cache_mib << 20U,
-                                                .chunk = a.chunk});
-  const RankSet ranks = a.ranks.empty() ? model->description().train_ranks : RankSet(a.ranks);
-  examples::check_ranks(ranks, model->description());
-  std::vector<int> with_base{0};
-  with_base.insert(with_base.end(), ranks.begin(), ranks.end());
-  const nlohmann::json settings = settings_of(a, q, directory);
-  auto results = json.empty() ? examples::DocumentResults()
-                              : examples::DocumentResults(std::filesystem::path(json).replace_extension(".documents.jsonl"), settings);
-  const double begin = examples::steady_seconds();
-  {
-    examples::Pending pending(q.count, with_base, results);
-    measure(a, q, tokenizer, engine.positions(), *model, pending);
-  }
-  auto result = summary(q, ranks, results);
-  result["inference"] = a.inference;
-  if (q.task) result.update({{"task", a.task}, {"shots", q.task->shots()}});
-  result["seconds"] = examples::steady_seconds() - begin;
-  if (!json.empty()) write_json(json, result);
-}
+/// The model, the questions and the adapters; loaded alike in all processes.
+struct Work {
+  std::unique_ptr<examples::Engine> engine;
+  std::optional<Tokenizer> tokenizer;
+  Questions questions;
+  struct Target {
+    std::filesystem::path adapter, json;  ///< json: where the result goes, empty for nowhere
+    std::string title;                    ///< of one of several
+  };
+  std::vector<Target> targets;
+};
 
-void evaluate(const Arguments& a) {
-  const auto engine = examples::make_engine(a.engine);
-  const auto tokenizer = examples::load_tokenizer(a.engine, *engine);
-  const Questions questions = read_questions(a, tokenizer, engine->positions());
-  if (file_exists(std::filesystem::path(a.adapter) / "adapter_config.json"))
-    return evaluate_adapter(a, a.adapter, a.json, *engine, tokenizer, questions);
+std::vector<Work::Target> targets_of(const Arguments& a) {
+  if (file_exists(std::filesystem::path(a.adapter) / "adapter_config.json")) return {{a.adapter, a.json, ""}};
   if (!a.json.empty()) throw UsageError("--json: a sweep's results go into its runs; --name names them");
   const auto runs = examples::list_runs(a.adapter);
   if (runs.empty()) throw DataError(text(a.adapter, ": holds neither an adapter nor runs of a sweep"));
+  std::vector<Work::Target> targets;
   for (const examples::RunRecord& run : runs) {
-    std::cout << run.folder.string() << (run.finished ? "" : ": not finished, left out") << "\n";
-    if (run.finished) evaluate_adapter(a, run.folder, run.folder / (a.name + ".json"), *engine, tokenizer, questions);
+    const std::string folder = run.folder.string();
+    if (run.finished)
+      targets.push_back({run.folder, run.folder / (a.name + ".json"), folder});
+    else
+      targets.push_back({{}, {}, folder + ": not finished, left out"});
+  }
+  return targets;
+}
+
+Work load(const Arguments& a) {
+  Work work;
+  work.engine = examples::make_engine(a.engine);
+  work.tokenizer.emplace(examples::load_tokenizer(a.engine, *work.engine));
+  work.questions = read_questions(a, *work.tokenizer, work.engine->positions());
+  work.targets = targets_of(a);
+  return work;
+}
+
+void evaluate_adapter(const Arguments& a, const Work& work, const Work::Target& target, ProcessGroup& group) {
+  const Questions& q = work.questions;
+  std::unique_ptr<examples::AdaptedModel> model;
+  std::optional<RankSet> ranks;
+  nlohmann::json settings;
+  together(group, [&] {
+    model = work.engine->adapted(target.adapter, {.inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix,
+                                                  .cache_bytes = a.cache_mib << 20U,
+                                                  .chunk = a.chunk});
+    ranks = a.ranks.empty() ? model->description().train_ranks : RankSet(a.ranks);
+    examples::check_ranks(*ranks, model->description());
+    settings = settings_of(a, q, target.adapter);
+  });
+  std::vector<int> with_base{0};
+  with_base.insert(with_base.end(), ranks->begin(), ranks->end());
+  nlohmann::json started = settings;
+  started.update({{"ranks", with_base}, {"metric", a.metric}, {"cache", a.cache_mib}, {"batch_tokens", a.chunk}});
+  examples::agree(group, started);
+
+  examples::DocumentResults results;
+  together(group, [&] {
+    if (group.index() == 0 && !target.json.empty())
+      results = {std::filesystem::path(target.json).replace_extension(".documents.jsonl"), settings};
+  });
+  examples::measure_blocks(q.count, with_base, results, group, [&](examples::Block& block) {
+    measure(a, q, *work.tokenizer, work.engine->positions(), *model, block);
+  });
+  together(group, [&] {
+    if (group.index() != 0) return;
+    auto result = summary(q, *ranks, results);
+    result["inference"] = a.inference;
+    if (q.task) result.update({{"task", a.task}, {"shots", q.task->shots()}});
+    if (!target.json.empty()) write_json(target.json, result);
+  });
+}
+
+void evaluate(const Arguments& a, ProcessGroup& group) {
+  group.set_patience(a.patience);
+  Work work;
+  together(group, [&] { work = load(a); });
+  for (const Work::Target& target : work.targets) {
+    if (group.index() == 0 && !target.title.empty()) std::cout << target.title << "\n";
+    if (!target.adapter.empty()) evaluate_adapter(a, work, target, group);
   }
 }
 }  // namespace
@@ -218,5 +266,6 @@ int main(int argc, char** argv) {
   CLI::App app("Measures an adapter at every rank, and the area under the rank-accuracy curve.");
   Arguments a;
   declare(app, a);
-  return linden::examples::run_program(argc, argv, app, [&] { evaluate(a); });
+  return linden::examples::run_program(argc, argv, app, [&](linden::ProcessGroup& group) { evaluate(a, group); }, std::cout, std::cerr,
+                                       linden::examples::processes);
 }

@@ -5,8 +5,10 @@
 // every rank. Lists make a sweep, --lr 5e-5,8e-5 --seed 42,666: one run after the other, into DIR/lr5e-05-seed42 and so
 // on. The same command again skips what is finished and does the rest; `report --sweep DIR` compares the runs.
 // A step whose loss or gradient is not finite changes nothing; metrics.jsonl names its rows. After --bad-steps of them a run ends
-// unfinished, and the program, after the other runs of its sweep, with status 3. SIGINT or SIGTERM: the step is finished, the
-// state saved, status 4; so is the state every --save-every steps, for what cannot be caught. --resume goes on with the same bits.
+// unfinished, and the program, after the other runs of its sweep, with status 3. SIGINT, SIGTERM or SIGUSR1: the step is finished,
+// the state saved, status 4; so is the state every --save-every steps, for what cannot be caught. --resume goes on with the same bits.
+// Under a launcher of MPI (LINDEN_MPI=ON), mpirun -np 4 finetune ..., the processes share out the sequences of every step, or, of a
+// sweep with at least as many runs as processes, the runs. Process 0 alone reads and writes what is in --output.
 #include <linden/data/dataset.hpp>
 #include <linden/train/sample_order.hpp>
 
@@ -15,6 +17,7 @@
 #include "support/json_lines.hpp"
 #include "support/model_tokenizer.hpp"
 #include "support/module_options.hpp"
+#include "support/processes.hpp"
 #include "support/progress.hpp"
 #include "support/run_lock.hpp"
 #include "support/run_states.hpp"
@@ -37,7 +40,8 @@ struct Arguments {
   int rank = 16;
   long limit = all_rows;
   std::size_t bad_steps = 3, save_every = 500;
-  bool resume = false;
+  double patience = 45;
+  bool resume = false, timings = false;
   FineTuneOptions options;
 };
 
@@ -83,6 +87,8 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--max-length", a.options.max_length, "samples are cut to so many tokens")
       ->capture_default_str()
       ->check(examples::whole_number(2));
+  app.add_flag("--timings", a.timings, "say what each process spent on computing and on the others; also in run.json");
+  examples::add_patience(app, a.patience);
   examples::add_device_options(app, a.engine);
   examples::add_keep_option(app, a.engine.keep);
 }
@@ -133,12 +139,18 @@ struct PlannedRun {
   examples::SweepRun run;
   FineTuneOptions options;
   nlohmann::json settings;
-  bool finished;  ///< before this program began
+  bool finished = false;  ///< before this program began
 };
 
-/// The runs to be made; refuses here, before anything is loaded or written, folders that hold other runs.
-std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples::SweepRun>& runs,
-                                  const FineTuneOptions& common, std::span<const Sample> samples) {
+/// All that is known before the first step.
+struct Work {
+  std::unique_ptr<examples::Engine> engine;
+  std::vector<Sample> samples;
+  std::vector<PlannedRun> runs;
+};
+
+std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples::SweepRun>& runs, const FineTuneOptions& common,
+                                  std::span<const Sample> samples) {
   const auto where = [](const std::string& path) {
     return std::filesystem::absolute(path).lexically_normal().string();
   };
@@ -154,10 +166,41 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
     settings["model"] = model;
     examples::add_device(a.engine, settings);
     settings["data"] = data;
-    const bool finished = examples::examine_run(run.folder, settings) == examples::RunState::finished;
-    planned.push_back({run, options, std::move(settings), finished});
+    planned.push_back({run, options, std::move(settings)});
   }
   return planned;
+}
+
+Work load(const Arguments& a) {
+  Work work;
+  const auto runs = examples::sweep_runs(a.learning_rates, a.seeds, a.output);
+  FineTuneOptions options = options_of(a);
+  work.engine = examples::make_engine(a.engine);
+  options.max_length = std::min(options.max_length, work.engine->positions());
+  work.samples = make_samples(examples::load_tokenizer(a.engine, *work.engine), read_jsonl(a.data, a.limit), options.max_length);
+  if (options.steps == 0)
+    options.steps = total_steps(options.epochs, EpochPlan(work.samples.size(), options.batch, options.accumulate).steps());
+  work.runs = plan_runs(a, runs, options, work.samples);
+  return work;
+}
+
+/// Loads all, in processes that were started alike; refuses, before anything is written, folders that hold other runs.
+Work prepare(const Arguments& a, ProcessGroup& group) {
+  Work work;
+  together(group, [&] { work = load(a); });
+  nlohmann::json started = work.runs.front().settings;
+  started.update({{"lr", a.learning_rates}, {"seeds", a.seeds}, {"bad_steps", a.bad_steps}, {"save_every", a.save_every},
+                  {"resume", a.resume}, {"timings", a.timings}});
+  examples::agree(group, std::move(started));
+  std::string finished;
+  together(group, [&] {
+    if (group.index() != 0) return;
+    for (const PlannedRun& run : work.runs)
+      finished += examples::examine_run(run.run.folder, run.settings) == examples::RunState::finished ? '1' : '0';
+  });
+  finished = from_first(group, finished);
+  for (std::size_t i = 0; i < work.runs.size(); ++i) work.runs[i].finished = finished[i] == '1';
+  return work;
 }
 
 /// The line of metrics.jsonl for a step; one that was not applied names its rows of the data, which count from 1.
@@ -177,65 +220,95 @@ nlohmann::ordered_json metrics_of(const StepReport& step, std::span<const std::s
 /// How a run ended, as the program's exit status says it.
 enum class RunEnd : int { finished = 0, not_finite = 3, interrupted = 4 };
 
-/// One run, in its folder.
+/// Sees the steps of a run as they are made: its number, that of the run's first in this program, and some words.
+using OnStep = std::function<void(std::size_t step, std::size_t first, const std::string& words)>;
+
+/// One run, in its folder, which process 0 of the run's group reads and writes.
 class RunInFolder {
  public:
-  /// `title` begins the progress line.
-  RunInFolder(const Arguments& a, const PlannedRun& planned, examples::Engine& engine, std::span<const Sample> samples,
-              std::string title)
+  RunInFolder(const Arguments& a, const PlannedRun& planned, const Work& work, ProcessGroup& group, const examples::StopSignals& signals)
       : a_(a),
         planned_(planned),
         folder_(planned.run.folder),
-        title_(std::move(title)),
-        epoch_(samples.size(), planned.options.batch, planned.options.accumulate),
-        training_(engine.fine_tune(samples, planned.options)),  // before the folder is made: it may refuse
-        lock_(folder_),
-        states_(folder_) {}
+        group_(group),
+        signals_(signals),
+        epoch_(work.samples.size(), planned.options.batch, planned.options.accumulate),
+        states_(folder_) {
+    together(group_, [&] { training_ = work.engine->fine_tune(work.samples, planned.options, group); });
+    together(group_, [&] {  // only then the folder is made: training may be refused
+      if (writes()) lock_.emplace(folder_);
+    });
+  }
 
-  RunEnd train() {
+  RunEnd train(const OnStep& on_step) {
     const bool goes_on = a_.resume && resume();
-    examples::begin_run(folder_, planned_.settings, !goes_on);
-    examples::JsonLines metrics(folder_ / "metrics.jsonl");
-    examples::Progress progress(training_->total_steps(), {.start = training_->steps_done()});
-    const examples::StopSignals signals;
+    together(group_, [&] { begin(!goes_on); });
+    const std::size_t first = training_->steps_done() + 1;
+    const Traffic before = group_.traffic();
     while (!training_->finished()) {
       const StepReport step = training_->step();
-      lock_.check();
+      seconds_ += step.seconds;
+      if (lock_) lock_->check();
       const auto line = metrics_of(step, training_->samples_of_step());
-      metrics.write(line);
+      if (metrics_) metrics_->write(line);
       count(line);
       if (bad_ == a_.bad_steps) return end_after_bad_steps();
       char words[64];
       std::snprintf(words, sizeof words, "loss %.4f  %.0f tokens/s", step.loss, static_cast<double>(totals_.tokens) / totals_.seconds);
-      progress.update(step.step, title_ + words);
+      on_step(step.step, first, words);
       if (training_->finished()) break;
-      if (signals.received()) return end_interrupted();
+      if (stop_wanted()) return end_interrupted();
       if (a_.save_every > 0 && step.step % a_.save_every == 0) save_state();
     }
-    totals_.epochs = static_cast<double>(totals_.steps) / static_cast<double>(epoch_.steps());
-    training_->save(folder_, a_.engine.model.string());
-    examples::finish_run(folder_, planned_.settings, totals_);
-    states_.remove_all();
+    if (a_.timings) gather_timings(before);
+    if (writes()) finish();
     return RunEnd::finished;
   }
 
  private:
+  [[nodiscard]] bool writes() const { return group_.index() == 0; }
+
+  void begin(bool from_the_start) {
+    if (!writes()) return;
+    examples::begin_run(folder_, planned_.settings, from_the_start);
+    metrics_.emplace(folder_ / "metrics.jsonl");
+  }
+  void finish() {
+    totals_.epochs = static_cast<double>(totals_.steps) / static_cast<double>(epoch_.steps());
+    training_->save(folder_, a_.engine.model.string());
+    examples::finish_run(folder_, planned_.settings, totals_);
+    states_.remove_all();
+  }
+
   /// Goes on from the newest state that can be read. \return false: there is none.
   bool resume() {
-    const auto files = states_.newest_first();
-    for (const auto& file : files) {
+    std::vector<std::filesystem::path> files;
+    together(group_, [&] {
+      if (writes()) files = states_.newest_first();
+    });
+    const std::size_t count_of_files = std::stoul(from_first(group_, text(files.size())));
+    files.resize(count_of_files);
+    for (std::size_t k = 0; k < files.size(); ++k) {
       try {
-        training_->resume(file);
+        training_->resume(files[k]);
       } catch (const DataError& error) {
-        if (file == files.back()) throw;
-        std::cerr << error.what() << "; going on from the state before it\n";
+        if (k + 1 == files.size()) throw;
+        if (writes()) std::cerr << error.what() << "; going on from the state before it\n";
         continue;
       }
-      for (const auto& line : examples::keep_metrics(folder_ / "metrics.jsonl", training_->steps_done())) count(line);
-      std::cerr << folder_.string() << ": goes on after step " << training_->steps_done() << " of " << training_->total_steps() << '\n';
+      count_kept_metrics();
+      if (writes())
+        std::cerr << folder_.string() << ": goes on after step " << training_->steps_done() << " of " << training_->total_steps() << '\n';
       return true;
     }
     return false;
+  }
+  void count_kept_metrics() {
+    together(group_, [&] {
+      if (!writes()) return;
+      for (const auto& line : examples::keep_metrics(folder_ / "metrics.jsonl", training_->steps_done())) count(line);
+    });
+    bad_ = std::stoul(from_first(group_, text(bad_)));
   }
 
   /// Adds a line of the metrics to the totals.
@@ -246,31 +319,53 @@ class RunInFolder {
     totals_.final_loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::numeric_limits<double>::quiet_NaN();
     bad_ += line.contains("applied") ? 1 : 0;
   }
+  /// Whether any process was asked to stop.
+  [[nodiscard]] bool stop_wanted() const {
+    double asked = signals_.received() ? 1 : 0;
+    group_.sum(std::span(&asked, 1));
+    return asked > 0;
+  }
   void save_state() const {
-    states_.save(training_->steps_done(), [this](const std::filesystem::path& file) { training_->save_state(file); });
+    if (writes()) states_.save(training_->steps_done(), [this](const std::filesystem::path& file) { training_->save_state(file); });
   }
   RunEnd end_after_bad_steps() const {
-    std::cerr << '\n' << folder_.string() << ": ended at step " << totals_.steps << ": the loss or the gradient of " << bad_
-              << (bad_ == 1 ? " step" : " steps") << " was not finite (--bad-steps); metrics.jsonl names their rows of " << a_.data
-              << ". Nothing was changed by them; a lower --lr may help, unless the model or these rows hold such numbers.\n";
+    if (writes())
+      std::cerr << '\n' << folder_.string() << ": ended at step " << totals_.steps << ": the loss or the gradient of " << bad_
+                << (bad_ == 1 ? " step" : " steps") << " was not finite (--bad-steps); metrics.jsonl names their rows of " << a_.data
+                << ". Nothing was changed by them; a lower --lr may help, unless the model or these rows hold such numbers.\n";
     return RunEnd::not_finite;
   }
   RunEnd end_interrupted() const {
     save_state();
-    std::cerr << '\n' << folder_.string() << ": stopped after step " << totals_.steps << " of " << training_->total_steps()
-              << "; its state is saved, the same command with --resume goes on\n";
+    if (writes())
+      std::cerr << '\n' << folder_.string() << ": stopped after step " << totals_.steps << " of " << training_->total_steps()
+                << "; its state is saved, the same command with --resume goes on\n";
     return RunEnd::interrupted;
+  }
+
+  /// What every process has spent on the steps of this program, into the totals.
+  void gather_timings(const Traffic& before) {
+    const Traffic now = group_.traffic();
+    const double waiting = now.seconds - before.seconds;
+    const nlohmann::json mine{{"process", group_.name(group_.index())},
+                              {"computing_seconds", seconds_ - waiting},
+                              {"waiting_seconds", waiting},
+                              {"bytes_sent", now.bytes_sent - before.bytes_sent}};
+    for (const std::string& one : group_.gather(mine.dump())) totals_.processes.push_back(nlohmann::json::parse(one));
   }
 
   const Arguments& a_;
   const PlannedRun& planned_;
   const std::filesystem::path& folder_;
-  std::string title_;
+  ProcessGroup& group_;
+  const examples::StopSignals& signals_;
   EpochPlan epoch_;
   std::unique_ptr<examples::Training> training_;
-  examples::RunLock lock_;
+  std::optional<examples::RunLock> lock_;
+  std::optional<examples::JsonLines> metrics_;
   examples::RunStates states_;
   examples::RunTotals totals_;
+  double seconds_ = 0;  // of the steps made by this program
   std::size_t bad_ = 0;
 };
 
@@ -289,32 +384,96 @@ void print_runs(const std::vector<PlannedRun>& planned) {
   std::cout << table;
 }
 
-/// \return the program's exit status.
-int finetune(const Arguments& a) {
-  const auto runs = examples::sweep_runs(a.learning_rates, a.seeds, a.output);
-  FineTuneOptions options = options_of(a);
-  const auto engine = examples::make_engine(a.engine);
-  options.max_length = std::min(options.max_length, engine->positions());
-  const auto samples = make_samples(examples::load_tokenizer(a.engine, *engine), read_jsonl(a.data, a.limit), options.max_length);
-  if (options.steps == 0)
-    options.steps = total_steps(options.epochs, EpochPlan(samples.size(), options.batch, options.accumulate).steps());
-  const auto planned = plan_runs(a, runs, options, samples);
-
-  RunEnd status = RunEnd::finished;
-  for (std::size_t i = 0; i < planned.size(); ++i) {
-    const PlannedRun& run = planned[i];
-    if (run.finished) {
-      std::cerr << run.run.folder.string() << ": is finished, skipped\n";
-      examples::RunStates(run.run.folder).remove_all();  // one that was killed just after it finished has left them
-      continue;
-    }
-    const std::string title = runs.size() == 1 ? "" : text("run ", i + 1, "/", runs.size(), " ", run.run.title(), "  ");
-    const RunEnd end = RunInFolder(a, run, *engine, samples, title).train();
-    if (end != RunEnd::finished) status = end;
-    if (end == RunEnd::interrupted) break;
+/// A line a process of every run, from what the folders say.
+void print_timings(const std::vector<PlannedRun>& planned) {
+  examples::Table table({"run", "process", "computing s", "waiting s", "MB sent"});
+  for (const PlannedRun& run : planned) {
+    const nlohmann::json totals = examples::read_run(run.run.folder).totals;
+    if (!totals.is_object()) continue;
+    for (const nlohmann::json& one : totals.value("processes", nlohmann::json::array()))
+      table.row(run.run.title(), one.at("process").get<std::string>(), examples::fixed(one.at("computing_seconds"), 2),
+                examples::fixed(one.at("waiting_seconds"), 2), examples::fixed(one.at("bytes_sent").get<double>() / 1e6, 2));
   }
-  if (runs.size() > 1 && status != RunEnd::interrupted) print_runs(planned);
-  return static_cast<int>(status);
+  std::cout << table;
+}
+
+/// The worst end; a run that was interrupted ends the program.
+class Ends {
+ public:
+  void add(RunEnd end) { worst_ = std::max(worst_, end); }
+  [[nodiscard]] bool interrupted() const { return worst_ == RunEnd::interrupted; }
+  [[nodiscard]] RunEnd worst() const { return worst_; }
+
+ private:
+  RunEnd worst_ = RunEnd::finished;
+};
+
+/// One run after the other, each by all processes.
+RunEnd train_in_turn(const Arguments& a, const Work& work, ProcessGroup& group, const examples::StopSignals& signals) {
+  Ends ends;
+  for (std::size_t i = 0; i < work.runs.size() && !ends.interrupted(); ++i) {
+    const PlannedRun& run = work.runs[i];
+    if (run.finished) continue;
+    const std::string title = work.runs.size() == 1 ? "" : text("run ", i + 1, "/", work.runs.size(), " ", run.run.title(), "  ");
+    std::optional<examples::Progress> progress;
+    ends.add(RunInFolder(a, run, work, group, signals).train([&](std::size_t step, std::size_t first, const std::string& words) {
+      if (group.index() != 0) return;
+      if (!progress) progress.emplace(run.options.steps, examples::ProgressStyle{.start = first - 1});
+      progress->update(step, title + words);
+    }));
+  }
+  return ends.worst();
+}
+
+/// Every process takes runs of its own; process 0 shows how far all of them are.
+RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& group, const examples::StopSignals& signals) {
+  std::vector<const PlannedRun*> left;
+  for (const PlannedRun& run : work.runs)
+    if (!run.finished) left.push_back(&run);
+  const auto processes = static_cast<std::size_t>(group.size()), index = static_cast<std::size_t>(group.index());
+
+  std::optional<examples::Progress> progress;
+  if (index == 0) progress.emplace(left.size() * work.runs.front().options.steps);
+  std::vector<std::size_t> steps(processes);
+  std::string words;
+  const OnReport on_report = [&](int process, const std::string& report) {
+    steps[static_cast<std::size_t>(process)] = std::stoul(report);
+    progress->update(std::accumulate(steps.begin(), steps.end(), std::size_t(0)), words);
+  };
+  Ends ends;
+  std::size_t done = 0;
+  double reported = 0;
+  for (std::size_t i = index; i < left.size() && !ends.interrupted(); i += processes) {
+    ends.add(RunInFolder(a, *left[i], work, one_process(), signals).train([&](std::size_t step, std::size_t, const std::string& said) {
+      done = i / processes * left[i]->options.steps + step;
+      if (const double now = examples::steady_seconds(); now - reported > 0.1) {
+        words = text(left.size(), " runs by ", processes, " processes  ", left[i]->run.title(), "  ", said);
+        group.report(text(done), on_report);
+        reported = now;
+      }
+    }));
+  }
+  group.report(text(done), on_report);
+  group.end_reports(on_report);
+  for (const std::string& end : group.gather(text(static_cast<int>(ends.worst())))) ends.add(static_cast<RunEnd>(std::stoi(end)));
+  return ends.worst();
+}
+
+/// \return the program's exit status.
+int finetune(const Arguments& a, ProcessGroup& group) {
+  group.set_patience(a.patience);
+  const Work work = prepare(a, group);
+  for (const PlannedRun& run : work.runs) {
+    if (!run.finished || group.index() != 0) continue;
+    std::cerr << run.run.folder.string() << ": is finished, skipped\n";
+    examples::RunStates(run.run.folder).remove_all();  // one that was killed just after it finished has left them
+  }
+  const examples::StopSignals signals;
+  const bool deal = group.size() > 1 && work.runs.size() >= static_cast<std::size_t>(group.size());
+  const RunEnd end = deal ? deal_runs(a, work, group, signals) : train_in_turn(a, work, group, signals);
+  if (group.index() == 0 && work.runs.size() > 1 && end != RunEnd::interrupted) print_runs(work.runs);
+  if (group.index() == 0 && a.timings) print_timings(work.runs);
+  return static_cast<int>(end);
 }
 }  // namespace
 
@@ -322,5 +481,6 @@ int main(int argc, char** argv) {
   CLI::App app("Fine-tunes a Llama with LoRA, DyLoRA, MatryoshkaLoRA or a rank per sequence.");
   Arguments a;
   declare(app, a);
-  return linden::examples::run_program(argc, argv, app, [&] { return finetune(a); });
+  return linden::examples::run_program(argc, argv, app, [&](linden::ProcessGroup& group) { return finetune(a, group); }, std::cout,
+                                       std::cerr, linden::examples::processes);
 }

@@ -14,9 +14,12 @@
 #include <cstddef>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <limits>
 #include <linden/core/error.hpp>  // Error, UsageError, text
+#include <linden/train/process_group.hpp>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -44,6 +47,18 @@ template <class Number, class Allowed>
     return read_number(given, value) && allowed(value) ? std::string() : text("found ", given, ", expected ", expected);
   };
   return {check, ""};
+}
+
+/// Reads the command line. \return the exit status where it only asked for help, which goes to `out` if there is one.
+[[nodiscard]] inline std::optional<int> parse(int argc, const char* const* argv, CLI::App& app, const std::string& program, std::ostream* out) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0) throw UsageError(text(error.what(), " (see ", program, " --help)"));
+    if (out != nullptr) return app.exit(error, *out, *out);  // --help, --version
+    return 0;
+  }
+  return std::nullopt;
 }
 
 }  // namespace detail
@@ -106,31 +121,40 @@ CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<Number
   return message;
 }
 
-/// Reads the command line into `app` and runs `body()`, which returns nothing or an exit status.
+/// Reads the command line into `app` and runs `body()` or `body(group)`, which returns nothing or an exit status. Where several
+/// processes run the program, one of them says what went wrong for all; what went wrong for one alone ends all.
 /// \return the program's exit status; messages go to `err`, help to `out`.
-template <std::invocable Body>
-[[nodiscard]] int run_program(int argc, const char* const* argv, CLI::App& app, Body&& body,
-                              std::ostream& out = std::cout, std::ostream& err = std::cerr) {
+template <class Body>
+[[nodiscard]] int run_program(int argc, const char* const* argv, CLI::App& app, Body&& body, std::ostream& out = std::cout,
+                              std::ostream& err = std::cerr, const std::function<ProcessGroup&()>& processes = one_process) {
   const std::string program = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "program";
-  const auto fails = [&](int status, const std::string& message) {
-    err << program << ": " << one_line(message) << std::endl;
+  ProcessGroup* group = &one_process();
+  const auto fails = [&](int status, const std::exception& error) {
+    const bool agreed = group->size() == 1 || dynamic_cast<const AgreedError*>(&error) != nullptr;
+    if (!agreed || group->index() == 0)
+      err << program << ": " << (agreed ? "" : group->name(group->index()) + ": ") << one_line(error.what()) << std::endl;
+    if (!agreed) group->end_all(status);
     return status;
   };
   try {
-    app.parse(argc, argv);
-    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
-      std::forward<Body>(body)();
-      return 0;
-    } else {
-      return std::forward<Body>(body)();
-    }
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error, out, err);  // --help, --version
-    return fails(2, std::string(error.what()) + " (see " + program + " --help)");
+    group = &processes();
+    std::optional<int> help;
+    together(*group, [&] { help = detail::parse(argc, argv, app, program, group->index() == 0 ? &out : nullptr); });
+    if (help) return *help;
+    const auto run = [&] {
+      if constexpr (std::invocable<Body, ProcessGroup&>)
+        return std::forward<Body>(body)(*group);
+      else
+        return std::forward<Body>(body)();
+    };
+    if constexpr (std::is_void_v<decltype(run())>)
+      return run(), 0;
+    else
+      return run();
   } catch (const UsageError& error) {
-    return fails(2, error.what());
+    return fails(2, error);
   } catch (const std::exception& error) {  // linden::Error and everything else
-    return fails(1, error.what());
+    return fails(1, error);
   }
 }
 

@@ -32,15 +32,17 @@ class DocumentResults {
     const auto at = results_.find({document, rank});
     return at == results_.end() ? nullptr : &at->second;
   }
-  [[nodiscard]] bool has_all(std::size_t document, std::span<const int> ranks) const {
-    return std::ranges::all_of(ranks, [&](int rank) { return find(document, rank) != nullptr; });
+  /// Whether documents first to last - 1 have a result at each of the ranks.
+  [[nodiscard]] bool has_all(std::size_t first, std::size_t last, std::span<const int> ranks) const {
+    for (std::size_t document = first; document < last; ++document)
+      if (!std::ranges::all_of(ranks, [&](int rank) { return find(document, rank) != nullptr; })) return false;
+    return true;
   }
-  /// Records a result: what it says beside "doc" and "rank".
-  void add(std::size_t document, int rank, const nlohmann::ordered_json& result) {
-    nlohmann::ordered_json line{{"doc", document}, {"rank", rank}};
-    line.update(result);
-    if (lines_) lines_->write(line);
-    results_.emplace(std::pair(document, rank), line);
+  /// Records a result, an object with "doc" and "rank". \return false: it was known already, and is not recorded again.
+  bool add(const nlohmann::ordered_json& line) {
+    const bool is_new = results_.try_emplace({line.at("doc"), line.at("rank")}, line).second;
+    if (is_new && lines_) lines_->write(line);
+    return is_new;
   }
 
  private:

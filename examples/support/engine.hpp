@@ -11,6 +11,7 @@
 #include <linden/graph/keep.hpp>
 #include <linden/model/generate_options.hpp>
 #include <linden/train/fine_tune_options.hpp>
+#include <linden/train/process_group.hpp>
 #include <memory>
 #include <optional>
 #include <span>
@@ -82,8 +83,9 @@ class Engine {
   [[nodiscard]] virtual long positions() const = 0;
   /// Tokens the model knows: ids are 0 to vocabulary() - 1.
   [[nodiscard]] virtual long vocabulary() const = 0;
-  /// The samples must outlive the run.
-  [[nodiscard]] virtual std::unique_ptr<Training> fine_tune(std::span<const Sample> samples, const FineTuneOptions& options) = 0;
+  /// The samples and the group must outlive the run.
+  [[nodiscard]] virtual std::unique_ptr<Training> fine_tune(std::span<const Sample> samples, const FineTuneOptions& options,
+                                                            ProcessGroup& group = one_process()) = 0;
   /// With the adapter in a PEFT directory, or with none where `adapter` is empty.
   [[nodiscard]] virtual std::unique_ptr<AdaptedModel> adapted(const std::filesystem::path& adapter,
                                                               const EvaluationOptions& options) = 0;

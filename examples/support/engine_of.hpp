@@ -22,8 +22,8 @@ class TrainingOf final : public Training {
   using Tuner = FineTuner<C, typename Runtime::element, Policy, typename Runtime::Backend, typename Runtime::template Model<C>>;
 
   TrainingOf(Runtime& runtime, const typename Runtime::template Model<C>& model, std::span<const Sample> samples,
-             const FineTuneOptions& options)
-      : tuner_(model, samples, options, runtime.backend()) {}
+             const FineTuneOptions& options, ProcessGroup& group)
+      : tuner_(model, samples, options, runtime.backend(), group) {}
   [[nodiscard]] std::size_t total_steps() const override { return tuner_.total_steps(); }
   [[nodiscard]] bool finished() const override { return tuner_.finished(); }
   StepReport step() override { return tuner_.step(); }
@@ -70,12 +70,13 @@ class EngineOf final : public Engine {
   [[nodiscard]] long positions() const override { return C::positions; }
   [[nodiscard]] long vocabulary() const override { return C::vocabulary; }
 
-  [[nodiscard]] std::unique_ptr<Training> fine_tune(std::span<const Sample> samples, const FineTuneOptions& options) override {
+  [[nodiscard]] std::unique_ptr<Training> fine_tune(std::span<const Sample> samples, const FineTuneOptions& options,
+                                                    ProcessGroup& group) override {
     const auto& weights = model();
     const Keep keep = keep_ ? *keep_ : first_that_fits(samples, options);
     return with_policy(keep, [&]<Keep Policy>() -> std::unique_ptr<Training> {
       refuse_what_does_not_fit<Policy>(samples, options);
-      return std::make_unique<TrainingOf<C, Runtime, Policy>>(runtime_, weights, samples, options);
+      return std::make_unique<TrainingOf<C, Runtime, Policy>>(runtime_, weights, samples, options, group);
     });
   }
 

@@ -1,7 +1,7 @@
 #pragma once
 /// \file
 /// What `evaluate` can measure, document by document, every rank in one pass: the loss and accuracy of known answers, exact match
-/// of generated ones, and the tasks of the evaluation harness. Results go to DocumentResults as they come.
+/// of generated ones, and the tasks of the evaluation harness. Results go to DocumentResults as they come, also from other processes.
 
 #include <cmath>
 #include <linden/data/dataset.hpp>
@@ -11,62 +11,93 @@
 #include <linden/eval/multiple_choice.hpp>
 #include <linden/eval/sample_score.hpp>
 #include <linden/eval/score.hpp>
+#include <linden/train/process_group.hpp>
+#include <numeric>
 
 #include "support/document_results.hpp"
 #include "support/progress.hpp"
 
 namespace linden::examples {
 
-/// Documents that lack a result at some rank, and where to put it.
-class Pending {
+/// Documents are measured in blocks of so many, whoever measures them: which tokens go through the model together is part of the last
+/// bits of a result, so these are the same in one process and in many, interrupted or not.
+inline constexpr std::size_t block_documents = 32;
+
+/// A block of documents, and where their results go.
+class Block {
  public:
-  Pending(std::size_t documents, std::vector<int> ranks, DocumentResults& results)
-      : ranks_(std::move(ranks)), results_(results) {
-    for (std::size_t d = 0; d < documents; ++d)
-      if (!results.has_all(d, ranks_)) numbers_.push_back(d);
-    progress_.emplace(documents * ranks_.size(), ProgressStyle{.start = (documents - numbers_.size()) * ranks_.size()});
-    done_ = (documents - numbers_.size()) * ranks_.size();
+  using OnResult = std::function<void(std::size_t document, int rank, const nlohmann::ordered_json& result)>;
+
+  Block(std::size_t first, std::size_t last, std::span<const int> ranks, OnResult on_result)
+      : ranks_(ranks), numbers_(last - first), on_result_(std::move(on_result)) {
+    std::iota(numbers_.begin(), numbers_.end(), first);
   }
 
   [[nodiscard]] std::span<const int> ranks() const { return ranks_; }
-  /// The numbers of the documents to be done.
+  /// Their numbers.
   [[nodiscard]] std::span<const std::size_t> documents() const { return numbers_; }
   /// The result of the k-th of them at a rank.
   void add(std::size_t k, std::size_t rank_number, const nlohmann::ordered_json& result) {
-    const int rank = ranks_[rank_number];
-    if (results_.find(numbers_[k], rank) == nullptr) results_.add(numbers_[k], rank, result);
-    progress_->update(++done_, text("document ", numbers_[k], " at rank ", rank));
+    on_result_(numbers_[k], ranks_[rank_number], result);
   }
 
  private:
-  std::vector<int> ranks_;
-  DocumentResults& results_;
+  std::span<const int> ranks_;
   std::vector<std::size_t> numbers_;
-  std::optional<Progress> progress_;
-  std::size_t done_ = 0;
+  OnResult on_result_;
 };
+
+/// Calls measure(block) for the blocks that lack a result, each in one of the processes; process 0 puts all that they find into
+/// `results`, and shows how far they are.
+template <class Measure>
+void measure_blocks(std::size_t documents, std::span<const int> ranks, DocumentResults& results, ProcessGroup& group, Measure&& measure) {
+  std::vector<std::size_t> left;
+  for (std::size_t first = 0; first < documents; first += block_documents)
+    if (!results.has_all(first, std::min(first + block_documents, documents), ranks)) left.push_back(first);
+  left = nlohmann::json::parse(from_first(group, nlohmann::json(left).dump())).get<std::vector<std::size_t>>();
+
+  std::size_t done = 0;
+  for (std::size_t document = 0; document < documents; ++document)
+    done += static_cast<std::size_t>(std::ranges::count_if(ranks, [&](int rank) { return results.find(document, rank) != nullptr; }));
+  std::optional<Progress> progress;
+  if (group.index() == 0) progress.emplace(documents * ranks.size(), ProgressStyle{.start = done});
+  const OnReport on_report = [&](int, const std::string& report) {
+    const auto line = nlohmann::ordered_json::parse(report);
+    done += results.add(line) ? 1 : 0;
+    progress->update(done, text("document ", line.at("doc"), " at rank ", line.at("rank")));
+  };
+  for (std::size_t i = static_cast<std::size_t>(group.index()); i < left.size(); i += static_cast<std::size_t>(group.size())) {
+    Block block(left[i], std::min(left[i] + block_documents, documents), ranks,
+                [&](std::size_t document, int rank, const nlohmann::ordered_json& result) {
+                  nlohmann::ordered_json line{{"doc", document}, {"rank", rank}};
+                  line.update(result);
+                  group.report(line.dump(), on_report);
+                });
+    measure(block);
+  }
+  group.end_reports(on_report);
+}
 
 /// {"loss", "correct", "targets"} of every sample.
 template <class Evaluator>
-void measure_scores(Evaluator& evaluator, std::span<const Sample> samples, Pending& pending) {
+void measure_scores(Evaluator& evaluator, std::span<const Sample> samples, Block& block) {
   std::vector<typename Evaluator::Document> documents;
-  for (const std::size_t d : pending.documents()) documents.push_back({samples[d]});
-  evaluator.score(documents, pending.ranks(), [&](std::size_t k, std::span<const SampleScore> scores) {
+  for (const std::size_t d : block.documents()) documents.push_back({samples[d]});
+  evaluator.score(documents, block.ranks(), [&](std::size_t k, std::span<const SampleScore> scores) {
     for (std::size_t r = 0; r < scores.size(); ++r)
-      pending.add(k, r, {{"loss", scores[r].loss}, {"correct", scores[r].correct}, {"targets", scores[r].targets}});
+      block.add(k, r, {{"loss", scores[r].loss}, {"correct", scores[r].correct}, {"targets", scores[r].targets}});
   });
 }
 
 /// {"response", "exact_match"} of every example.
 template <class Evaluator>
 void measure_exact_match(Evaluator& evaluator, std::span<const Example> examples, const Tokenizer& tokenizer,
-                         const GenerateOptions& generation, Pending& pending) {
-  if (pending.documents().empty()) return;
+                         const GenerateOptions& generation, Block& block) {
   std::vector<Example> asked;
-  for (const std::size_t d : pending.documents()) asked.push_back(examples[d]);
-  exact_match(evaluator, std::span<const Example>(asked), pending.ranks(), tokenizer, generation,
+  for (const std::size_t d : block.documents()) asked.push_back(examples[d]);
+  exact_match(evaluator, std::span<const Example>(asked), block.ranks(), tokenizer, generation,
               [&](std::size_t k, std::size_t r, const std::string& answer, bool right) {
-                pending.add(k, r, {{"response", answer}, {"exact_match", right ? 1 : 0}});
+                block.add(k, r, {{"response", answer}, {"exact_match", right ? 1 : 0}});
               });
 }
 
@@ -97,38 +128,34 @@ class StopStrings {
 /// score_response's JSON of every question, answered by generated text.
 template <class Evaluator>
 void measure_generation(Evaluator& evaluator, const Task& task, const Tokenizer& tokenizer, std::size_t positions,
-                        GenerateOptions generation, Pending& pending) {
+                        GenerateOptions generation, Block& block) {
   const auto stops = gsm8k_stop_strings(tokenizer.token(tokenizer.eos()));
   generation.max_tokens = std::min(generation.max_tokens, gsm8k_new_tokens);
   generation.on_token = StopStrings(tokenizer, stops);
   std::vector<std::vector<std::int32_t>> prompts;
-  for (const std::size_t d : pending.documents())
+  for (const std::size_t d : block.documents())
     prompts.push_back(generation_prompt_ids(tokenizer, task.prompt(d), positions, generation.max_tokens));
-  evaluator.generate(prompts, pending.ranks(), generation,
+  evaluator.generate(prompts, block.ranks(), generation,
                      [&](std::size_t k, std::size_t r, const std::vector<std::int32_t>& ids) {
-                       pending.add(k, r, to_json(score_response(task, pending.documents()[k],
+                       block.add(k, r, to_json(score_response(task, block.documents()[k],
                                                                 cut_at_stop_strings(tokenizer.decode(ids), stops))));
                      });
 }
 
 /// score_choices' JSON of every question.
 template <class Evaluator>
-void measure_choices(Evaluator& evaluator, const Task& task, const Tokenizer& tokenizer, std::size_t positions, Pending& pending) {
-  constexpr std::size_t at_a_time = 256;  // prompts are long: their tokens need not be in memory together
-  const auto numbers = pending.documents();
-  for (std::size_t first = 0; first < numbers.size(); first += at_a_time) {
-    std::vector<typename Evaluator::Document> documents;
-    for (std::size_t k = first; k < std::min(first + at_a_time, numbers.size()); ++k)
-      documents.push_back(choice_samples(tokenizer, task.prompt(numbers[k]), task.document(numbers[k]).choices, positions));
-    const std::size_t ranks = pending.ranks().size();
-    evaluator.score(documents, pending.ranks(), [&](std::size_t k, std::span<const SampleScore> scores) {
-      for (std::size_t r = 0; r < ranks; ++r) {
-        std::vector<double> log_likelihoods;
-        for (std::size_t c = r; c < scores.size(); c += ranks) log_likelihoods.push_back(-scores[c].loss);
-        pending.add(first + k, r, to_json(score_choices(task, numbers[first + k], log_likelihoods)));
-      }
-    });
-  }
+void measure_choices(Evaluator& evaluator, const Task& task, const Tokenizer& tokenizer, std::size_t positions, Block& block) {
+  std::vector<typename Evaluator::Document> documents;
+  for (const std::size_t d : block.documents())
+    documents.push_back(choice_samples(tokenizer, task.prompt(d), task.document(d).choices, positions));
+  const std::size_t ranks = block.ranks().size();
+  evaluator.score(documents, block.ranks(), [&](std::size_t k, std::span<const SampleScore> scores) {
+    for (std::size_t r = 0; r < ranks; ++r) {
+      std::vector<double> log_likelihoods;
+      for (std::size_t c = r; c < scores.size(); c += ranks) log_likelihoods.push_back(-scores[c].loss);
+      block.add(k, r, to_json(score_choices(task, block.documents()[k], log_likelihoods)));
+    }
+  });
 }
 
 /// A metric's mean over the documents at one rank, and its standard error (NaN for one document, or sums over tokens).

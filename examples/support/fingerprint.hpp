@@ -75,6 +75,17 @@ inline void add_file(Fingerprint& print, const std::filesystem::path& path) {
 
 }  // namespace detail
 
+/// Of all bytes of a file.
+[[nodiscard]] inline std::string fingerprint_of_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  Fingerprint print;
+  std::string part(std::size_t{1} << 20U, '\0');
+  while (file.read(part.data(), static_cast<std::streamsize>(part.size())) || file.gcount() > 0)
+    print.add(std::string_view(part).substr(0, static_cast<std::size_t>(file.gcount())));
+  if (!file.eof()) throw DataError(text(path.string(), ": cannot be read"));
+  return print.hex();
+}
+
 /// Of a directory's *.safetensors and its settings file: the files' names, sizes and ends.
 [[nodiscard]] inline std::string fingerprint_of_weights(const std::filesystem::path& directory, const char* settings) {
   if (!std::filesystem::is_directory(directory)) throw DataError(text(directory.string(), ": is not a directory"));

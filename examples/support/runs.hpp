@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -40,6 +41,7 @@ struct RunTotals {
   double epochs = 0;      ///< passes over the data
   double seconds = 0;     ///< of all optimiser steps
   double final_loss = 0;  ///< of the last step, nats per target
+  nlohmann::json processes{};  ///< an object a process: what it spent on computing and on the others; null where nobody asked
 };
 
 enum class RunState { fresh, unfinished, finished };
@@ -48,7 +50,10 @@ namespace detail {
 
 inline std::filesystem::path record_file(const std::filesystem::path& folder) { return folder / "run.json"; }
 
-inline void add_differences(const nlohmann::json& recorded, const nlohmann::json& given, const std::string& prefix,
+/// What the two sides of a comparison are called.
+using Sides = std::array<std::string, 2>;
+
+inline void add_differences(const nlohmann::json& recorded, const nlohmann::json& given, const Sides& sides, const std::string& prefix,
                             std::vector<std::string>& list) {
   std::set<std::string> keys;
   for (const auto* object : {&recorded, &given})
@@ -60,18 +65,19 @@ inline void add_differences(const nlohmann::json& recorded, const nlohmann::json
   for (const std::string& key : keys) {
     const nlohmann::json a = recorded.value(key, nlohmann::json()), b = given.value(key, nlohmann::json());
     if (a.is_object() && b.is_object())
-      add_differences(a, b, prefix + key + ".", list);
+      add_differences(a, b, sides, prefix + key + ".", list);
     else if (a != b)
-      list.push_back(text(prefix, key, " ", shown(a), " there, ", shown(b), " here"));
+      list.push_back(text(prefix, key, " ", shown(a), " ", sides[0], ", ", shown(b), " ", sides[1]));
   }
 }
 
 }  // namespace detail
 
 /// "learning_rate 0.1 there, 0.2 here; rank 8 there, 16 here", or "" where two settings (objects) agree.
-[[nodiscard]] inline std::string differing_settings(const nlohmann::json& there, const nlohmann::json& here) {
+[[nodiscard]] inline std::string differing_settings(const nlohmann::json& there, const nlohmann::json& here,
+                                                    const detail::Sides& sides = {"there", "here"}) {
   std::vector<std::string> list;
-  detail::add_differences(there, here, "", list);
+  detail::add_differences(there, here, sides, "", list);
   std::string line;
   for (const std::string& item : list) line += (line.empty() ? "" : "; ") + item;
   return line;
@@ -130,16 +136,18 @@ inline void begin_run(const std::filesystem::path& folder, const nlohmann::json&
 /// Records that all files of the run are written; call last. A loss that is not finite becomes null.
 inline void finish_run(const std::filesystem::path& folder, const nlohmann::json& settings, const RunTotals& totals) {
   const double speed = totals.seconds > 0 ? static_cast<double>(totals.tokens) / totals.seconds : 0;
-  write_json(detail::record_file(folder), {{"settings", settings},
-                                           {"finished", true},
-                                           {"totals",
-                                            {{"steps", totals.steps},
-                                             {"epochs", totals.epochs},
-                                             {"tokens", totals.tokens},
-                                             {"seconds", totals.seconds},
-                                             {"tokens_per_second", speed},
-                                             {"final_loss", totals.final_loss},
-                                             {"peak_memory_bytes", peak_memory_bytes()}}}});
+  nlohmann::json record{{"settings", settings},
+                        {"finished", true},
+                        {"totals",
+                         {{"steps", totals.steps},
+                          {"epochs", totals.epochs},
+                          {"tokens", totals.tokens},
+                          {"seconds", totals.seconds},
+                          {"tokens_per_second", speed},
+                          {"final_loss", totals.final_loss},
+                          {"peak_memory_bytes", peak_memory_bytes()}}}};
+  if (!totals.processes.is_null()) record["totals"]["processes"] = totals.processes;
+  write_json(detail::record_file(folder), record);
 }
 
 /// The runs in `folder` itself and in its sub-folders (not deeper), by learning rate, then seed.

@@ -1,10 +1,13 @@
 #define BOOST_TEST_MODULE examples_cli
 #include "support/cli.hpp"
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <initializer_list>
 #include <new>
 #include <sstream>
+
+#include "support/thread_processes.hpp"
 
 namespace {
 
@@ -120,4 +123,47 @@ BOOST_AUTO_TEST_CASE(a_body_may_return_its_own_status) {
   CLI::App app;
   BOOST_TEST(run(app, {}, [] { return 7; }).status == 7);
   BOOST_TEST(run(app, {}, [] {}).status == 0);
+}
+
+BOOST_AUTO_TEST_CASE(several_processes_speak_once) {
+  struct Process {
+    std::ostringstream out, err;
+    int status = -1;
+  };
+  const auto run_by = [](std::vector<const char*> arguments, const auto& body) {
+    std::array<Process, 3> processes;
+    arguments.insert(arguments.begin(), "finetune");
+    linden::test::ThreadProcesses::run(3, [&](linden::ProcessGroup& group) {
+      Process& mine = processes[static_cast<std::size_t>(group.index())];
+      CLI::App app;
+      int batch = 0;
+      app.add_option("--batch", batch);
+      mine.status = run_program(static_cast<int>(arguments.size()), arguments.data(), app, body, mine.out, mine.err,
+                                [&]() -> linden::ProcessGroup& { return group; });
+    });
+    return processes;
+  };
+  const auto fails = [](linden::ProcessGroup& group) {
+    linden::together(group, [&] {
+      if (group.index() == 1) throw linden::DataError("no such file");
+    });
+    BOOST_ERROR("the program went on");
+  };
+  const auto failed = run_by({}, fails);
+  for (const Process& process : failed) BOOST_TEST(process.status == 1);
+  BOOST_TEST(failed[0].err.str() == "finetune: process 1 of 3: no such file\n");
+  BOOST_TEST(failed[1].err.str() + failed[2].err.str() == "");
+  const auto misused = run_by({"--batch", "x"}, fails);
+  for (const Process& process : misused) BOOST_TEST(process.status == 2);
+  BOOST_TEST(misused[0].err.str().starts_with("finetune: "));
+  BOOST_TEST(misused[1].err.str() + misused[2].err.str() == "");
+  const auto helped = run_by({"--help"}, fails);
+  for (const Process& process : helped) BOOST_TEST(process.status == 0);
+  BOOST_TEST((helped[0].out.str() != "" && helped[1].out.str() + helped[2].out.str() == ""));
+  const auto alone = run_by({}, [](linden::ProcessGroup& group) {
+    if (group.index() == 2) throw linden::DataError("no memory");
+    return group.size();
+  });
+  BOOST_TEST((alone[0].status == 3 && alone[1].status == 3 && alone[2].status == 1));
+  BOOST_TEST(alone[2].err.str() == "finetune: process 2 of 3: no memory\n");
 }

@@ -15,18 +15,21 @@ BOOST_FIXTURE_TEST_CASE(what_was_written_is_found_by_the_next_run, TemporaryFold
   const std::vector<int> ranks{0, 4};
   {
     DocumentResults results(file, settings);
-    results.add(7, 4, {{"acc", 1}});
-    results.add(7, 0, {{"acc", 0}});
-    results.add(2, 4, {{"acc", 0.5}});
-    BOOST_TEST(results.has_all(7, ranks));
+    BOOST_TEST(results.add({{"doc", 7}, {"rank", 4}, {"acc", 1}}));
+    BOOST_TEST(!results.add({{"doc", 7}, {"rank", 4}, {"acc", 0}}));  // known already
+    results.add({{"doc", 7}, {"rank", 0}, {"acc", 0}});
+    results.add({{"doc", 6}, {"rank", 4}, {"acc", 0.5}});
+    BOOST_TEST(results.has_all(7, 8, ranks));
+    BOOST_TEST(!results.has_all(6, 8, ranks));
   }
   DocumentResults again(file, settings);
-  BOOST_TEST(again.has_all(7, ranks));
-  BOOST_TEST(!again.has_all(2, ranks));
-  BOOST_TEST(again.find(2, 4)->at("acc").get<double>() == 0.5);
-  BOOST_TEST(again.find(2, 0) == nullptr);
-  again.add(2, 0, {{"acc", 1}});
-  BOOST_TEST(DocumentResults(file, settings).has_all(2, ranks));
+  BOOST_TEST(again.has_all(7, 8, ranks));
+  BOOST_TEST(!again.has_all(6, 7, ranks));
+  BOOST_TEST(again.find(6, 4)->at("acc").get<double>() == 0.5);
+  BOOST_TEST(again.find(7, 4)->at("acc").get<double>() == 1);
+  BOOST_TEST(again.find(6, 0) == nullptr);
+  again.add({{"doc", 6}, {"rank", 0}, {"acc", 1}});
+  BOOST_TEST(DocumentResults(file, settings).has_all(6, 8, ranks));
   BOOST_TEST(content_of(file).starts_with("{\"settings\":"));
 }
 
@@ -37,7 +40,7 @@ BOOST_FIXTURE_TEST_CASE(a_line_cut_off_by_a_killed_run_is_computed_again, Tempor
     DocumentResults results(cut, settings);
     BOOST_TEST(results.find(1, 2) != nullptr);
     BOOST_TEST(results.find(2, 2) == nullptr);
-    results.add(2, 2, {{"acc", 0}});
+    results.add({{"doc", 2}, {"rank", 2}, {"acc", 0}});
   }
   DocumentResults again(cut, settings);
   BOOST_TEST(again.find(1, 2) != nullptr);
@@ -60,6 +63,6 @@ BOOST_FIXTURE_TEST_CASE(results_of_other_settings_are_refused, TemporaryFolder) 
 
 BOOST_AUTO_TEST_CASE(without_a_file_results_are_kept_in_memory) {
   DocumentResults results;
-  results.add(0, 1, {{"acc", 1}});
+  results.add({{"doc", 0}, {"rank", 1}, {"acc", 1}});
   BOOST_TEST(results.find(0, 1) != nullptr);
 }

@@ -24,9 +24,9 @@ struct Ended {
 /// A program that runs beside the test.
 class RunningProgram {
  public:
-  /// words[0] is the program's name.
+  /// words[0] is the program's name, or a path.
   explicit RunningProgram(std::vector<std::string> words) {
-    words[0].insert(0, LINDEN_PROGRAM_DIR "/");
+    if (!words[0].starts_with('/')) words[0].insert(0, LINDEN_PROGRAM_DIR "/");
     std::vector<char*> argv;
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -41,6 +41,7 @@ class RunningProgram {
   }
 
   void kill(int signal) const { ::kill(process_, signal); }
+  [[nodiscard]] pid_t process() const { return process_; }
   /// Call once.
   [[nodiscard]] Ended wait() const {
     int status = 0;
@@ -55,7 +56,7 @@ class RunningProgram {
   pid_t process_ = 0;
 };
 
-/// words[0] is the program's name.
+/// words[0] is the program's name, or a path.
 inline Ended run_program(std::vector<std::string> words) { return RunningProgram(std::move(words)).wait(); }
 
 }  // namespace linden::test

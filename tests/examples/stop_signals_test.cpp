@@ -11,3 +11,10 @@ BOOST_AUTO_TEST_CASE(the_first_signal_is_remembered) {
   std::raise(SIGTERM);
   BOOST_TEST(signals.received());
 }
+
+BOOST_AUTO_TEST_CASE(a_launcher_s_signal_is_one) {
+  linden::examples::detail::stop_signal = 0;
+  const StopSignals signals;
+  std::raise(SIGUSR1);
+  BOOST_TEST(signals.received());
+}
