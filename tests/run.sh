@@ -37,7 +37,7 @@ while (($#)); do
 done
 
 bash cmake/install_packages.sh g++ cmake ninja-build libeigen3-dev libboost-test-dev libboost-context-dev nlohmann-json3-dev libpcre2-dev libcli11-dev \
-  libbenchmark-dev clang libclang-rt-dev libomp-dev ccache gnuplot-nox pkg-config doxygen libopenmpi-dev openmpi-bin
+  libbenchmark-dev clang libclang-rt-dev libomp-dev ccache gnuplot-nox pkg-config doxygen libopenmpi-dev openmpi-bin iproute2 procps
 
 # One compiler per core: Ninja alone would start more, and they need up to 1.5 GB each.
 jobs=$(nproc)
@@ -72,7 +72,7 @@ skipped_before_summary() {
     summary { held = held $0 "\n"; next }
     { print; fflush() }
     END {
-      command = "sed -n \"s/.*Test [a-z]* \\\"\\(.*\\)\\\" is skipped.*SKIPPED: /SKIPPED \\1: /p\" " \
+      command = "sed -n \"s/.*Test [a-z]* \\\"\\(.*\\)\\\" is skipped.*SKIPPED: /SKIPPED \\1: /p; /^SKIPPED /p\" " \
                 log_file " | sort -u"
       while ((command | getline line) > 0) print line
       printf "%s", held
