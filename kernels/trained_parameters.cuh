@@ -41,8 +41,10 @@ class TrainedParameters<T, cuda::OnDevice> {
   [[nodiscard]] float* gradients() const { return gradients_.data(); }               ///< what kernels add to
   void clear_gradients() { backend_.clear(gradients_.data(), parameters_.size()); }  ///< sets them to zero, in stream order
 
-  /// Adds the gradients of all processes, by way of the host.
-  void sum_gradients(ProcessGroup& group) {
+  /// By way of the host all gradients are added together, in the end.
+  void start_sum(ProcessGroup&, std::size_t, std::size_t) {}
+  /// Adds the gradients of all processes.
+  void finish_sums(ProcessGroup& group) {
     if (group.size() == 1) return;
     std::vector<float> sums(parameters_.size());
     backend_.fetch(gradients_.data(), std::span(sums));

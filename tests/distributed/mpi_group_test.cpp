@@ -53,6 +53,25 @@ BOOST_AUTO_TEST_CASE(sums_are_added_in_the_order_of_the_processes) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(sums_may_be_under_way_together) {
+  std::vector<std::vector<float>> values;
+  for (const std::size_t count : {1000UL, 3UL, 400000UL, 0UL, 50000UL, 7UL, 2000000UL, 10UL}) {  // more than are begun at a time
+    values.emplace_back(count);
+    for (std::size_t i = 0; i < count; ++i) values.back()[i] = value_of<float>(group().index(), i);
+    group().start_sum(values.back());
+    if (group().index() % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));  // so not all are at the same one
+  }
+  group().finish_sums();
+  std::size_t wrong = 0;
+  for (const auto& one : values)
+    for (std::size_t i = 0; i < one.size(); ++i) {
+      float expected = value_of<float>(0, i);
+      for (int process = 1; process < group().size(); ++process) expected += value_of<float>(process, i);
+      wrong += one[i] == expected ? 0 : 1;
+    }
+  BOOST_TEST(wrong == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(texts_come_in_the_order_of_the_processes) {
   const auto text_of = [](int process) { return std::string(static_cast<std::size_t>(process * process * 1000), static_cast<char>('a' + process)); };
   const auto all = group().gather(text_of(group().index()));  // that of process 0 is empty

@@ -149,6 +149,72 @@ BOOST_AUTO_TEST_CASE(a_step_is_the_same_on_any_number_of_processes) {
     }
 }
 
+namespace {
+/// Whose layers' gradients are worth a message each.
+struct Wide {
+  static constexpr const char* name = "wide";
+  static constexpr long hidden = 256, intermediate = 512, layers = 3, heads = 8, kv_heads = 8, head_size = 32;
+  static constexpr long vocabulary = 40, positions = 64;
+  static constexpr double epsilon = 1e-5, theta = 10000;
+  static constexpr bool tied = false;
+  static constexpr RotaryScaling scaling{};
+};
+
+/// The first of two processes, whose other one has nothing to say.
+class FirstOfTwo final : public ProcessGroup {
+ public:
+  std::vector<std::span<float>> started;
+  int finishes = 0;
+
+  [[nodiscard]] int size() const override { return 2; }
+  [[nodiscard]] int index() const override { return 0; }
+  void sum(std::span<float>) override { throw Error("this sum waits"); }
+  void sum(std::span<double>) override {}
+  void start_sum(std::span<float> values) override { started.push_back(values); }
+  void finish_sums() override { ++finishes; }
+  [[nodiscard]] std::vector<std::string> gather(const std::string& mine) override { return {mine, mine}; }
+  void report(const std::string&, const OnReport&) override {}
+  void end_reports(const OnReport&) override {}
+};
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(sums_start_while_the_layers_below_are_computed) {
+  const auto wide = Llama<Wide, float>::random(5, 0.02);
+  const auto data = samples(9);
+  auto options = options_for(AdapterKind::stratified, 3, 2);
+  options.adapter.full_rank = 64;
+  options.adapter.train_ranks = RankSet{8, 64};
+  options.steps = 2;
+  FirstOfTwo group;
+  FineTuner<Wide, float> first(wide, data, options, Host(), group);
+  const std::size_t n = first.adapter().parameters().size();
+  for (int step = 1; step <= 2; ++step) {
+    group.started.clear();
+    (void)first.step();
+    BOOST_TEST(group.finishes == step);
+    BOOST_REQUIRE(group.started.size() == 3U);  // from the last layer to the first, each gradient once
+    const float* end = group.started.front().data() + group.started.front().size();
+    const float* const begin = end - n;
+    for (const std::span<float> piece : group.started) {
+      BOOST_TEST(piece.size() == n / 3);
+      BOOST_TEST((piece.data() + piece.size() == end));
+      end = piece.data();
+    }
+    BOOST_TEST((end == begin));
+  }
+  FineTuner<Wide, float> alone(wide, data, options);
+  while (!alone.finished()) (void)alone.step();
+  const auto expected = alone.adapter().parameters();
+  for (const int processes : {2, 3})
+    test::ThreadProcesses::run(processes, [&](ProcessGroup& threads) {
+      FineTuner<Wide, float> tuner(wide, data, options, Host(), threads);
+      while (!tuner.finished()) (void)tuner.step();
+      const auto parameters = tuner.adapter().parameters();
+      const double difference = distance({parameters.begin(), parameters.end()}, {expected.begin(), expected.end()});
+      if (!(difference <= 1e-5)) throw Error(text("differs by ", difference));
+    });
+}
+
 BOOST_AUTO_TEST_CASE(a_run_on_as_many_processes_has_the_same_bits) {
   const auto data = samples(23);
   for (const AdapterKind kind : kinds)

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <linden/core/error.hpp>
+#include <linden/core/parallel.hpp>  // LINDEN_INDEPENDENT
 #include <linden/train/process_group.hpp>
 #include <list>
 #include <span>
@@ -41,12 +42,8 @@ inline void check_mpi(int result, const char* what) {
 
 template <class T>
 [[nodiscard]] MPI_Datatype mpi_type() {
-  if constexpr (std::is_same_v<T, float>)
-    return MPI_FLOAT;
-  else if constexpr (std::is_same_v<T, double>)
-    return MPI_DOUBLE;
-  else
-    return MPI_BYTE;
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
+  return std::is_same_v<T, float> ? MPI_FLOAT : MPI_DOUBLE;
 }
 
 /// MPI counts with int: more is sent in pieces of so many bytes, which also bounds the memory for what is received.
@@ -95,8 +92,18 @@ class MpiGroup final : public ProcessGroup {
   /// Where a process runs.
   [[nodiscard]] const std::string& host(int process) const { return hosts_[static_cast<std::size_t>(process)]; }
 
-  void sum(std::span<float> values) override { sum_of(values); }
-  void sum(std::span<double> values) override { sum_of(values); }
+  void sum(std::span<float> values) override {
+    queue_sum(values);
+    finish_sums();
+  }
+  void sum(std::span<double> values) override {
+    queue_sum(values);
+    finish_sums();
+  }
+  void start_sum(std::span<float> values) override { queue_sum(values); }
+  void finish_sums() override {
+    wait_until([&] { return move_sums(); }, [&] { return unanswered(sums_.front().requests); });
+  }
 
   [[nodiscard]] std::vector<std::string> gather(const std::string& mine) override {
     std::vector<std::string> all(static_cast<std::size_t>(size_));
@@ -107,9 +114,20 @@ class MpiGroup final : public ProcessGroup {
     all[static_cast<std::size_t>(index_)] = mine;
     std::size_t longest = 0;
     for (const std::string& one : all) longest = std::max(longest, one.size());
-    for (std::size_t begin = 0; begin < longest; begin += detail::message_bytes)
-      exchange([&](int) { return detail::message_at(begin, mine); },
-               [&](int process) { return detail::message_at(begin, all[static_cast<std::size_t>(process)]); });
+    for (std::size_t begin = 0; begin < longest; begin += detail::message_bytes) {
+      std::vector<MPI_Request> requests;
+      for_others([&](int process) {
+        const auto its = detail::message_at(begin, all[static_cast<std::size_t>(process)]);
+        detail::check_mpi(MPI_Irecv(its.data(), static_cast<int>(its.size()), MPI_BYTE, process, text_tag, all_, &requests.emplace_back()), "a text");
+      });
+      for_others([&](int process) {
+        const auto sent = detail::message_at(begin, mine);
+        traffic_.bytes_sent += static_cast<double>(sent.size());
+        detail::check_mpi(MPI_Isend(sent.data(), static_cast<int>(sent.size()), MPI_BYTE, process, text_tag, all_, &requests.emplace_back()),
+                          "a text");
+      });
+      wait(requests);
+    }
     return all;
   }
 
@@ -131,9 +149,9 @@ class MpiGroup final : public ProcessGroup {
       if (!receive_all(on_report)) wait_for_reports();
     at_work_.assign(at_work_.size(), true);
     traffic_.seconds += Seconds(Clock::now() - begin).count();
-    requests_.clear();
-    for (const Letter& letter : sent_) requests_.push_back(letter.request);
-    wait();
+    std::vector<MPI_Request> letters;
+    for (const Letter& letter : sent_) letters.push_back(letter.request);
+    wait(letters);
     sent_.clear();
   }
 
@@ -147,6 +165,7 @@ class MpiGroup final : public ProcessGroup {
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr int text_tag = 0, report_tag = 1, first_sum_tag = 2, sum_tags = 10000;  // MPI has at least 32767
 
   static std::string host_name() {
     std::string name(MPI_MAX_PROCESSOR_NAME, '\0');
@@ -156,86 +175,147 @@ class MpiGroup final : public ProcessGroup {
     return name;
   }
 
-  template <class T>
-  void sum_of(std::span<T> values) {
-    if (size_ == 1) return;
-    for (std::size_t begin = 0; begin < values.size(); begin += detail::message_bytes / sizeof(T))
-      sum_piece(detail::message_at(begin, values));
-  }
+  /// A sum under way. First every process receives its part of the values from all and adds them up, then it sends the sums to all.
+  /// Each has tags of its own: which of several sums is that far first may differ from process to process.
+  struct Sum {
+    std::span<std::byte> values{};
+    void (*add)(const MpiGroup&, Sum&) = nullptr;
+    MPI_Datatype type = MPI_DATATYPE_NULL;
+    std::size_t element = 1;
+    int tag = 0;
+    std::vector<std::byte> received{};  // [process][part]
+    std::vector<MPI_Request> requests{};
+    bool adds = true;
 
-  /// Every process adds up its part of the values, and sends the sums to the others.
-  template <class T>
-  void sum_piece(std::span<T> values) {
-    const auto part = [&](int process) {
-      const auto of = [&](int p) { return values.size() * static_cast<std::size_t>(p) / static_cast<std::size_t>(size_); };
+    /// A process's part of the values.
+    [[nodiscard]] std::span<std::byte> part(int process, int processes) const {
+      const std::size_t count = values.size() / element;
+      const auto of = [&](int p) { return count * static_cast<std::size_t>(p) / static_cast<std::size_t>(processes) * element; };
       return values.subspan(of(process), of(process + 1) - of(process));
-    };
-    const std::span<T> mine = part(index_);
-    received_.resize(static_cast<std::size_t>(size_) * mine.size_bytes());
-    const auto received = [&](int process) {
-      return std::span(reinterpret_cast<T*>(received_.data()) + static_cast<std::size_t>(process) * mine.size(), mine.size());
-    };
-    exchange(part, received);
-    std::ranges::copy(mine, received(index_).begin());
-    std::ranges::copy(received(0), mine.begin());
-    for (int process = 1; process < size_; ++process) {
-      const std::span<const T> more = received(process);
-      for (std::size_t i = 0; i < mine.size(); ++i) mine[i] += more[i];
     }
-    exchange([&](int) { return mine; }, part);
+    [[nodiscard]] std::span<std::byte> received_from(int process, std::size_t bytes) {
+      return std::span(received).subspan(static_cast<std::size_t>(process) * bytes, bytes);
+    }
+  };
+  static constexpr std::size_t sums_under_way = 4;  // more would take memory and gain nothing
+
+  template <class T>
+  void queue_sum(std::span<T> values) {
+    if (size_ == 1) return;
+    for (std::size_t begin = 0; begin < values.size(); begin += detail::message_bytes / sizeof(T)) {
+      if (spare_sums_.empty()) spare_sums_.emplace_back();
+      waiting_sums_.splice(waiting_sums_.end(), spare_sums_, spare_sums_.begin());
+      Sum& sum = waiting_sums_.back();
+      sum.values = std::as_writable_bytes(detail::message_at(begin, values));
+      sum.add = add_up<T>;
+      sum.type = detail::mpi_type<T>();
+      sum.element = sizeof(T);
+      sum.tag = first_sum_tag + next_sum_ * 2;
+      next_sum_ = (next_sum_ + 1) % sum_tags;
+    }
+    move_sums();
   }
 
-  /// Sends sent(process) to every other process, and receives what it sends here into received(process).
-  template <class Sent, class Received>
-  void exchange(Sent sent, Received received) {
-    requests_.clear();
-    for (int offset = 1; offset < size_; ++offset) {
-      const int process = (index_ + offset) % size_;
-      start(received(process), process, [](auto... arguments) { return MPI_Irecv(arguments...); });
+  /// Adds what was received to this process's part, in the order of the processes.
+  template <class T>
+  static void add_up(const MpiGroup& group, Sum& sum) {
+    const std::span<std::byte> part = sum.part(group.index_, group.size_);
+    const std::size_t count = part.size() / sizeof(T);
+    T* const mine = reinterpret_cast<T*>(part.data());
+    const auto from = [&](int process) { return reinterpret_cast<const T*>(sum.received_from(process, part.size()).data()); };
+    std::copy_n(mine, count, reinterpret_cast<T*>(sum.received_from(group.index_, part.size()).data()));
+    std::copy_n(from(0), count, mine);
+    for (int process = 1; process < group.size_; ++process) {
+      const T* const more = from(process);
+      LINDEN_INDEPENDENT
+      for (std::size_t i = 0; i < count; ++i) mine[i] += more[i];
     }
-    for (int offset = 1; offset < size_; ++offset) {
-      const int process = (index_ + offset) % size_;
-      start(sent(process), process, [](auto... arguments) { return MPI_Isend(arguments...); });
-      traffic_.bytes_sent += static_cast<double>(sent(process).size_bytes());
-    }
-    wait();
   }
 
-  template <class T, class Operation>
-  void start(std::span<T> values, int process, Operation operation) {
-    const auto type = detail::mpi_type<std::remove_const_t<T>>();
-    requests_.emplace_back();
-    detail::check_mpi(operation(values.data(), static_cast<int>(values.size()), type, process, 0, all_, &requests_.back()), "a message");
+  /// Looks after the sums, without waiting. \return whether all are done.
+  bool move_sums() {
+    while (!waiting_sums_.empty() && sums_.size() < sums_under_way) {
+      sums_.splice(sums_.end(), waiting_sums_, waiting_sums_.begin());
+      begin(sums_.back());
+    }
+    for (auto next = sums_.begin(); next != sums_.end();) {
+      const auto sum = next++;
+      if (!done(sum->requests)) continue;
+      if (sum->adds) {
+        sum->add(*this, *sum);
+        spread(*sum);
+      } else {
+        spare_sums_.splice(spare_sums_.end(), sums_, sum);
+      }
+    }
+    return sums_.empty() && waiting_sums_.empty();
+  }
+  void begin(Sum& sum) {
+    sum.adds = true;
+    sum.requests.clear();
+    const std::size_t mine = sum.part(index_, size_).size();
+    sum.received.resize(static_cast<std::size_t>(size_) * mine);
+    for_others([&](int process) { receive_into(sum.received_from(process, mine), process, sum, 0); });
+    for_others([&](int process) { send_from(sum.part(process, size_), process, sum, 0); });
+  }
+  void spread(Sum& sum) {
+    sum.adds = false;
+    sum.requests.clear();
+    for_others([&](int process) { receive_into(sum.part(process, size_), process, sum, 1); });
+    for_others([&](int process) { send_from(sum.part(index_, size_), process, sum, 1); });
+  }
+  void receive_into(std::span<std::byte> bytes, int process, Sum& sum, int phase) {
+    detail::check_mpi(MPI_Irecv(bytes.data(), static_cast<int>(bytes.size() / sum.element), sum.type, process, sum.tag + phase, all_,
+                                &sum.requests.emplace_back()),
+                      "a sum");
+  }
+  void send_from(std::span<const std::byte> bytes, int process, Sum& sum, int phase) {
+    traffic_.bytes_sent += static_cast<double>(bytes.size());
+    detail::check_mpi(MPI_Isend(bytes.data(), static_cast<int>(bytes.size() / sum.element), sum.type, process, sum.tag + phase, all_,
+                                &sum.requests.emplace_back()),
+                      "a sum");
+  }
+
+  /// Calls body(process) for all others, beginning with the next: so not all turn to the same one first.
+  template <class Body>
+  void for_others(Body&& body) const {
+    for (int offset = 1; offset < size_; ++offset) body((index_ + offset) % size_);
+  }
+  [[nodiscard]] static bool done(std::vector<MPI_Request>& requests) {
+    int done = 0;
+    detail::check_mpi(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
+    return done != 0;
   }
 
   /// Called when this process has done a piece of work, and turns to the others.
   void note_work() { longest_work_ = std::max(longest_work_, Seconds(Clock::now() - last_meeting_)); }
   [[nodiscard]] bool too_long(Seconds waited) const { return waited > patience_ + 3 * longest_work_; }
 
-  /// Until all messages have been sent and received.
-  void wait() {
+  /// Waits until ready() says so. \throw ProcessError naming those that missing() names, when it takes too long.
+  template <class Ready, class Missing>
+  void wait_until(Ready&& ready, Missing&& missing) {
     const auto begin = Clock::now();
     note_work();
-    for (long round = 0;; ++round) {
-      int done = 0;
-      detail::check_mpi(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE), "MPI_Testall");
-      if (done != 0) break;
+    for (long round = 0; !ready(); ++round) {
       if (round < 1000) continue;  // it comes at once, or takes a while
-      if (too_long(Clock::now() - begin)) give_up(unanswered(), Clock::now() - begin);
+      if (too_long(Clock::now() - begin)) give_up(missing(), Clock::now() - begin);
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
     last_meeting_ = Clock::now();
     traffic_.seconds += Seconds(last_meeting_ - begin).count();
   }
-
-  /// Those whose messages exchange() has not received.
-  [[nodiscard]] std::vector<int> unanswered() {
+  void wait(std::vector<MPI_Request>& requests) {
+    wait_until([&] { return done(requests); }, [&] { return unanswered(requests); });
+  }
+  /// Those whose messages have not come; the first requests are those of for_others().
+  [[nodiscard]] std::vector<int> unanswered(std::vector<MPI_Request>& requests) const {
     std::vector<int> missing;
-    for (std::size_t k = 0; k < std::min(requests_.size(), static_cast<std::size_t>(size_ - 1)); ++k) {
-      int done = 0;
-      MPI_Test(&requests_[k], &done, MPI_STATUS_IGNORE);
-      if (done == 0) missing.push_back((index_ + 1 + static_cast<int>(k)) % size_);
-    }
+    std::size_t k = 0;
+    for_others([&](int process) {
+      int done = 1;
+      if (k < requests.size()) MPI_Test(&requests[k++], &done, MPI_STATUS_IGNORE);
+      if (done == 0) missing.push_back(process);
+    });
     return missing;
   }
   /// \throw ProcessError naming them.
@@ -248,7 +328,6 @@ class MpiGroup final : public ProcessGroup {
 
   // Reports travel as texts with a tag of their own, each with a mark in front.
   static constexpr char report_mark = 'r', sign_mark = 's', end_mark = 'e';
-  static constexpr int report_tag = 1;
   struct Letter {
     std::string words;
     MPI_Request request = MPI_REQUEST_NULL;
@@ -310,8 +389,8 @@ class MpiGroup final : public ProcessGroup {
   Seconds patience_, longest_work_{0};
   Clock::time_point last_meeting_ = Clock::now();
   std::vector<std::string> hosts_;
-  std::vector<MPI_Request> requests_;
-  std::vector<std::byte> received_;
+  std::list<Sum> sums_, waiting_sums_, spare_sums_;  // spare: their memory is used again
+  int next_sum_ = 0;
   Traffic traffic_;
   std::list<Letter> sent_;                 // reports under way
   Clock::time_point last_sign_{};          // of life, to the others

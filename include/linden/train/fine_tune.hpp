@@ -169,8 +169,8 @@ class FineTuner {
     trained_.clear_gradients();
     accumulate(step_of_epoch, targets, report);
     report.loss = pass_.loss();
+    trained_.finish_sums(*group_);
     group_->sum(std::span(&report.loss, 1));
-    trained_.sum_gradients(*group_);
     report.gradient_norm = std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
     report.applied = std::isfinite(report.gradient_norm);
   }
@@ -200,12 +200,56 @@ class FineTuner {
     pass_.start();
     report.tokens = tokens_of(step_of_epoch);
     TokenShares shares(report.tokens, group_->size());
+    const std::size_t last = last_own_micro_batch(step_of_epoch, shares);
+    LayerSums sums(*this);
     for (std::size_t m = 0; m < order_.plan().micro_batches(step_of_epoch); ++m) {
       const auto samples = order_.micro_batch(step_of_epoch, m);
       draw(samples.size());
       take_share(samples, shares);
-      if (batch_.sequences() > 0) one_micro_batch(1.0 / static_cast<double>(targets));
+      if (batch_.sequences() > 0) one_micro_batch(1.0 / static_cast<double>(targets), m == last ? sums.on_layer() : OnLayer());
     }
+    sums.start_rest();
+  }
+
+  /// The sums of the gradients over all processes, started while the layers below are still computed, in pieces that are worth a
+  /// message.
+  class LayerSums {
+   public:
+    static constexpr std::size_t piece_bytes = std::size_t(1) << 20U;
+
+    explicit LayerSums(FineTuner& tuner) : tuner_(tuner), first_(tuner.gradients_.span().size()), last_(first_) {}
+
+    /// To be told of the layers of this process's last micro-batch in the step.
+    [[nodiscard]] OnLayer on_layer() {
+      if (tuner_.group_->size() == 1) return {};
+      return [this](long l) {
+        first_ = static_cast<std::size_t>(l) * tuner_.gradients_.span().size() / C::layers;
+        if ((last_ - first_) * sizeof(Number) >= piece_bytes) start();
+      };
+    }
+    /// Of layers that nobody told of, also.
+    void start_rest() {
+      first_ = 0;
+      start();
+    }
+
+   private:
+    void start() {
+      if (last_ > first_) tuner_.trained_.start_sum(*tuner_.group_, first_, last_ - first_);
+      last_ = first_;
+    }
+
+    FineTuner& tuner_;
+    std::size_t first_, last_;  // gradients from first_ to last_ are there, those behind are on their way
+  };
+
+  /// The number of the last micro-batch of which this process has a share; that of none where it has no share at all.
+  [[nodiscard]] std::size_t last_own_micro_batch(std::size_t step_of_epoch, TokenShares shares) const {
+    std::size_t last = order_.plan().micro_batches(step_of_epoch);
+    for (std::size_t m = 0; m < order_.plan().micro_batches(step_of_epoch); ++m)
+      for (const std::size_t sample : order_.micro_batch(step_of_epoch, m))
+        if (shares.next(samples_[sample].ids.size()) == group_->index()) last = m;
+    return last;
   }
 
   /// The batch becomes this process's samples of a micro-batch, and the drawn ranks become theirs.
@@ -237,12 +281,12 @@ class FineTuner {
     for (std::size_t m = 0; m < order_.plan().micro_batches(step_of_epoch); ++m) draw(order_.micro_batch(step_of_epoch, m).size());
   }
 
-  void one_micro_batch(double scale) {
+  void one_micro_batch(double scale, const OnLayer& on_layer) {
     if (options_.adapter.kind == AdapterKind::dylora)
       rows_.set(ranks_.front());
     else if (options_.adapter.kind == AdapterKind::stratified)
       rows_.set(ranks_, batch_.offsets);
-    if (!reference_) return pass_.add(model_, factors_, rows_.rows(), gradients_, batch_, scale);
+    if (!reference_) return pass_.add(model_, factors_, rows_.rows(), gradients_, batch_, scale, on_layer);
     const auto with = reference_->begin(rows_.rows());
     pass_.add(model_, with.factors, with.rows, with.gradients, batch_, scale);
     reference_->end(rows_.rows());

@@ -5,6 +5,7 @@
 /// Units   loss is the sum of the cross-entropies of all targets times `scale` (1 / N for the mean over an accumulated batch).
 /// Memory  nothing is allocated once the largest batch has been seen.
 
+#include <functional>
 #include <linden/data/batch.hpp>
 #include <linden/model/placed_batch.hpp>
 
@@ -61,6 +62,9 @@ auto scalar_view(T& value, const char* name) {
 
 }  // namespace detail
 
+/// Is told of a layer whose gradients are there.
+using OnLayer = std::function<void(long layer)>;
+
 /// Fine-tuning: the base is frozen, the adapters are trained. T: what kernels compute with; on a device also bfloat16, then the
 /// gradients are float.
 template <LlamaConfiguration C, class T, Keep Policy = Keep::costly, class Backend = Host, class Model = FrozenLlama<C, T>>
@@ -101,9 +105,10 @@ class AdapterPass {
     loss_.reserve(1);
     backend_.clear(loss_.data(), 1);
   }
-  /// Adds the gradients of a batch to `gradients`, and its loss to what `loss` says.
+  /// Adds the gradients of a batch to `gradients`, and its loss to what `loss` says. After each layer's, from the last on, on_layer
+  /// is told (on a device: when they are on the stream).
   void add(const Model& model, const AdapterFactors<C, T>& factors, const RankRows<Number>& rows,
-           const AdapterFactors<C, Number>& gradients, const Batch& batch, double scale) {
+           const AdapterFactors<C, Number>& gradients, const Batch& batch, double scale, const OnLayer& on_layer = {}) {
     const auto& w = model.weights();
     const ModuleRanks active = rows.active();
     forward(w, factors, rows, batch);
@@ -112,11 +117,13 @@ class AdapterPass {
     auto top = std::tuple(Accumulate{Scalar(loss_.data()).named("loss")}, activations_.gradient(C::layers));
     evaluate_into<Loss>(workspace_, top, activations_.hidden(C::layers), w.norm, w.head, batch_.targets(),
                         TensorView<const Number, Shape<>>(placed).named("scale"));
-    for (long l = C::layers - 1; l >= 0; --l)
+    for (long l = C::layers - 1; l >= 0; --l) {
       run_backward(Block{}, workspace_, activations_.saved(l),
                    std::tuple(activations_.gradient(l), Accumulate{gradients.layer(l, active)}),
                    activations_.gradient(l + 1), activations_.hidden(l), w.layers[static_cast<std::size_t>(l)],
                    factors.layer(l, active), batch_.rows(), batch_.angles(), batch_.spans());
+      if (on_layer) on_layer(l);
+    }
   }
   /// Waits for a device.
   [[nodiscard]] double loss() const {

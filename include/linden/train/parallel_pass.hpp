@@ -48,10 +48,10 @@ class ParallelPass {
   }
   /// As AdapterPass.
   void add(const FrozenLlama<C, T>& model, const AdapterFactors<C, T>& factors, const RankRows<T>& rows,
-           const AdapterFactors<C, T>& gradients, const Batch& batch, double scale) {
+           const AdapterFactors<C, T>& gradients, const Batch& batch, double scale, const OnLayer& on_layer = {}) {
     const std::vector<std::size_t>& cuts = cut(batch);
     const std::size_t count = cuts.size() - 1;
-    if (count == 1) return parts_[0].pass.add(model, factors, rows, gradients, batch, scale);
+    if (count == 1) return parts_[0].pass.add(model, factors, rows, gradients, batch, scale, on_layer);
     // With many more threads than parts, those inside the operations are the better ones.
     [[maybe_unused]] const bool together = 2 * static_cast<long>(count) > thread_count();
     std::array<std::exception_ptr, most_parts> errors;
@@ -72,6 +72,7 @@ class ParallelPass {
     for (const std::exception_ptr& error : errors)
       if (error) std::rethrow_exception(error);
     join(gradients.span(), count);
+    for (long l = C::layers - 1; l >= 0 && on_layer; --l) on_layer(l);
   }
   /// As AdapterPass.
   [[nodiscard]] double loss() const {

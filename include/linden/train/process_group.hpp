@@ -39,6 +39,10 @@ class ProcessGroup {
   [[nodiscard]] virtual int index() const = 0;     ///< the number of this one, from 0
   virtual void sum(std::span<float> values) = 0;   ///< each becomes its sum over all processes
   virtual void sum(std::span<double> values) = 0;  ///< the same
+  /// A sum of values that may travel while other work is done; they must stay where they are, and nobody may touch them, until
+  /// finish_sums() has waited for all that were started.
+  virtual void start_sum(std::span<float> values) { sum(values); }
+  virtual void finish_sums() {}
   /// Every process's text, in the order of their numbers.
   [[nodiscard]] virtual std::vector<std::string> gather(const std::string& mine) = 0;
 

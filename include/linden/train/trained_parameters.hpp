@@ -31,8 +31,10 @@ class TrainedParameters {
   /// What kernels add to; zero after `clear_gradients`.
   [[nodiscard]] T* gradients() const { return gradients_.data(); }
   void clear_gradients() { std::ranges::fill(gradients_.span(), T(0)); }  ///< sets them to zero
-  /// Adds the gradients of all processes.
-  void sum_gradients(ProcessGroup& group) { group.sum(gradients_.span()); }
+  /// Starts to add the gradients of all processes, of `count` parameters from `first` on; nobody touches them before the finish.
+  void start_sum(ProcessGroup& group, std::size_t first, std::size_t count) { group.start_sum(gradients_.span().subspan(first, count)); }
+  /// Waits for the sums of all, each started once.
+  void finish_sums(ProcessGroup& group) { group.finish_sums(); }
   /// The gradients, as the CPU's arithmetic takes them.
   [[nodiscard]] std::span<T> gradient_span() const { return gradients_.span(); }
   [[nodiscard]] std::array<std::span<T>, 2> moments() const { return {m_.span(), v_.span()}; }  ///< AdamW's two means
