@@ -212,10 +212,10 @@ class FineTuner {
   }
 
   /// The sums of the gradients over all processes, started while the layers below are still computed, in pieces that are worth a
-  /// message.
+  /// message to every process.
   class LayerSums {
    public:
-    static constexpr std::size_t piece_bytes = std::size_t(1) << 20U;
+    static constexpr std::size_t message_bytes = std::size_t(1) << 17U;
 
     explicit LayerSums(FineTuner& tuner) : tuner_(tuner), first_(tuner.gradients_.span().size()), last_(first_) {}
 
@@ -224,7 +224,7 @@ class FineTuner {
       if (tuner_.group_->size() == 1) return {};
       return [this](long l) {
         first_ = static_cast<std::size_t>(l) * tuner_.gradients_.span().size() / C::layers;
-        if ((last_ - first_) * sizeof(Number) >= piece_bytes) start();
+        if ((last_ - first_) * sizeof(Number) >= message_bytes * static_cast<std::size_t>(tuner_.group_->size())) start();
       };
     }
     /// Of layers that nobody told of, also.
