@@ -223,7 +223,8 @@ void evaluate_adapter(const Arguments& a, const Work& work, const Work::Target& 
   together(group, [&] {
     model = work.engine->adapted(target.adapter, {.inference = a.inference == "weighted" ? Inference::weighted : Inference::prefix,
                                                   .cache_bytes = a.cache_mib << 20U,
-                                                  .chunk = a.chunk});
+                                                  .chunk = a.chunk,
+                                                  .on_pass = [&group] { group.alive(); }});
     ranks = a.ranks.empty() ? model->description().train_ranks : RankSet(a.ranks);
     examples::check_ranks(*ranks, model->description());
     settings = settings_of(a, q, target.adapter);

@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
     const auto on_report = [](int, const std::string&) {};
     for (int k = 0; k < 4 && reports && group.index() == 2; ++k) {  // who waits for this one can wait
       std::this_thread::sleep_for(std::chrono::milliseconds(500));
-      group.report("at work", on_report);
+      group.alive();
     }
     double value = 1;
     if (reports) group.end_reports(on_report);

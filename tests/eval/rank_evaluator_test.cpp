@@ -169,6 +169,21 @@ BOOST_AUTO_TEST_CASE(texts_at_all_ranks_are_those_of_each_rank) {
   BOOST_TEST((together[0] != together[4] || together[5] != together[9]), "ranks 0 and 4 write the same");
 }
 
+BOOST_AUTO_TEST_CASE(every_pass_is_told_of) {
+  const auto lora = adapter(AdapterKind::lora, Scaling::none);
+  long passes = 0;
+  Evaluator evaluator(model(), lora, {.chunk = 4, .on_pass = [&] { ++passes; }});
+  PythonRandom random(3);
+  const std::vector<Evaluator::Document> one{{continued({1}, 18, random)}};  // 18 tokens are read, the last is only a target
+  const std::vector<int> ranks{0, 2};
+  evaluator.score(one, ranks, [](std::size_t, std::span<const SampleScore>) {});
+  BOOST_TEST(passes == 9);  // 36 tokens, 4 at a time
+  passes = 0;
+  evaluator.generate(std::vector<std::vector<std::int32_t>>{{1, 2, 3}}, ranks, {.max_tokens = 5},
+                     [](std::size_t, std::size_t, const std::vector<std::int32_t>&) {});
+  BOOST_TEST(passes >= 5);
+}
+
 BOOST_AUTO_TEST_CASE(what_cannot_be_scored_is_refused) {
   const auto a = adapter(AdapterKind::lora, Scaling::none);
   Evaluator evaluator(model(), a);

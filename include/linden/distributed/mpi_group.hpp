@@ -132,11 +132,15 @@ class MpiGroup final : public ProcessGroup {
   }
 
   void report(const std::string& mine, const OnReport& on_report) override {
-    note_work();
     if (index_ == 0) on_report(0, mine);
     if (index_ != 0) send(0, report_mark + mine);
-    if (Seconds(Clock::now() - last_sign_) > Seconds(1)) tell_all(sign_mark);
+    alive();
     receive_all(on_report);
+    last_meeting_ = Clock::now();
+  }
+  void alive() override {
+    note_work();
+    if (Seconds(Clock::now() - last_sign_) > Seconds(1)) tell_all(sign_mark);
     last_meeting_ = Clock::now();
   }
   void end_reports(const OnReport& on_report) override {

@@ -64,6 +64,7 @@ class RankEvaluator {
       for (const int r : ranks) all.push_back({ids, r});
     generation.cache_bytes = options_.cache_bytes;
     generation.chunk = options_.chunk;
+    generation.on_pass = options_.on_pass;
     generation.on_end = [&](std::size_t k, const std::vector<std::int32_t>& ids) {
       on_text(k / ranks.size(), k % ranks.size(), ids);
     };
@@ -147,6 +148,7 @@ class RankEvaluator {
       correct_.resize(targets_.size());
       forward_.scores(forward_.run(pieces_), targets_, losses_, correct_);
       collect(documents, ranks);
+      if (options_.on_pass) options_.on_pass();
     }
     retire(documents, on_scores);
   }

@@ -24,6 +24,7 @@ struct EvaluationOptions {
   Inference inference = Inference::prefix;          ///< P at inference
   std::size_t cache_bytes = std::size_t{2} << 30U;  ///< bytes of the key-value cache, at most
   std::size_t chunk = 1024;                         ///< tokens in one pass, at most
+  std::function<void()> on_pass{};                  ///< after every pass: it goes on
 };
 
 /// Samples that belong together; what neighbours have in common at the beginning goes through the model once. The choices of a

@@ -104,6 +104,7 @@ class Generator {
       const Hidden hidden = forward_.run(pieces_);
       advance(hidden);
       choose(options, out);
+      if (options.on_pass) options.on_pass();
     }
     std::erase_if(running_, [](const Sequence& s) { return s.ended; });
   }

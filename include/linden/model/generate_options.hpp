@@ -19,6 +19,7 @@ struct GenerateOptions {
   std::size_t chunk = 1024;                                             ///< tokens in one pass, at most, while prompts are read
   std::function<bool(std::size_t prompt, std::int32_t id)> on_token{};  ///< sees every new token; false ends that prompt
   std::function<void(std::size_t prompt, const std::vector<std::int32_t>& ids)> on_end{};  ///< a prompt's text is complete
+  std::function<void()> on_pass{};                                      ///< after every pass: it goes on
 };
 
 /// A prompt, and the rank at which the adapter is read for it; 0: base model alone.

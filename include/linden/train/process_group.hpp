@@ -49,6 +49,8 @@ class ProcessGroup {
   /// For work that every process does apart, called as often as it likes and without waiting: process 0 sees the reports of all, and
   /// those who wait at the end see that somebody is at work.
   virtual void report(const std::string& mine, const OnReport& on_report) = 0;
+  /// A report to nobody, from within such work: that it goes on.
+  virtual void alive() {}
   /// The end of such work: waits until all processes have come here; process 0 has then seen all their reports.
   virtual void end_reports(const OnReport& on_report) = 0;
 
