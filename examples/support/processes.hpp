@@ -19,7 +19,7 @@ namespace linden::examples {
 
 /// --patience
 inline void add_patience(CLI::App& app, double& seconds) {
-  app.add_option("--patience", seconds, "seconds to wait for another process that gives no sign of life, beside 3 times the longest own work")
+  app.add_option("--patience", seconds, "seconds to wait for another process that gives no sign of life (or saves a state), beside 3 times the longest own work")
       ->capture_default_str()
       ->check(positive_number());
 }

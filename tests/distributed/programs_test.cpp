@@ -219,7 +219,7 @@ BOOST_FIXTURE_TEST_CASE(a_process_that_hangs_is_named_by_the_others, Folder, *he
     const Words words = said(ended.err);
     BOOST_REQUIRE(!words.empty());
     for (const std::string& line : words) BOOST_TEST(contains(line, ": linden: process " + std::to_string(hung) + " of 3 (on "), line);
-    BOOST_TEST(contains(words[0], "did not answer for "), words[0]);
+    BOOST_TEST(contains(words[0], "gave no sign of life for "), words[0]);
   }
 }
 

@@ -72,7 +72,7 @@ while pgrep -f "^$programs/finetune .*output $here/cut" >/dev/null && ((SECONDS 
 ((SECONDS - begin < 60)) || fail "a run went on without a network"
 pkill -KILL -f "mpiexec.*output $here/cut" || true
 cat "$here/errors"
-grep -q "process 1 of 2 (on ${hosts[1]}) did not answer" "$here/errors" || fail "process 1 is not named"
+grep -q "process 1 of 2 (on ${hosts[1]}) gave no sign of life" "$here/errors" || fail "process 1 is not named"
 compgen -G "$here/cut/state/step-*.safetensors" >/dev/null || fail "no state is left"
 [[ -z $(find "$here/cut" -name '*.tmp*') ]] || fail "something is half-written"
 resumed=$(($(steps) + 5))
