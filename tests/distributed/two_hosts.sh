@@ -42,7 +42,7 @@ chmod +x "$here/shell"
 on_hosts() { # LIST_OF_HOSTS PROGRAM...
   local list=$1
   shift
-  "$here/shell" "${addresses[0]}" "$mpiexec" --host "$list" --mca plm_rsh_agent "$here/shell" --mca btl tcp,self \
+  "$here/shell" "${addresses[0]}" "$mpiexec" --host "$list" --mca plm_rsh_agent "$here/shell" --mca orte_tmpdir_base "$here" --mca btl tcp,self \
     --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 "$@"
 }
 
