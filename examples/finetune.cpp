@@ -14,16 +14,11 @@
 
 #include "support/device_options.hpp"
 #include "support/fingerprint.hpp"
-#include "support/json_lines.hpp"
 #include "support/model_tokenizer.hpp"
 #include "support/module_options.hpp"
 #include "support/processes.hpp"
 #include "support/progress.hpp"
-#include "support/run_lock.hpp"
-#include "support/run_states.hpp"
-#include "support/runs.hpp"
-#include "support/stop_signals.hpp"
-#include "support/sweep.hpp"
+#include "support/run_in_folder.hpp"
 #include "support/table.hpp"
 
 namespace {
@@ -39,9 +34,8 @@ struct Arguments {
   std::vector<long> seeds{42};
   int rank = 16;
   long limit = all_rows;
-  std::size_t bad_steps = 3, save_every = 500;
   double patience = 45;
-  bool resume = false, timings = false;
+  examples::RunCare care;
   FineTuneOptions options;
 };
 
@@ -69,13 +63,13 @@ void declare(CLI::App& app, Arguments& a) {
       ->capture_default_str()
       ->check(examples::positive_number());
   app.add_option("--steps", a.options.steps, "optimiser steps, instead of epochs")->check(examples::whole_number(1));
-  app.add_option("--bad-steps", a.bad_steps, "end a run after so many steps whose loss or gradient was not finite")
+  app.add_option("--bad-steps", a.care.bad_steps, "end a run after so many steps whose loss or gradient was not finite")
       ->capture_default_str()
       ->check(examples::whole_number(1));
-  app.add_option("--save-every", a.save_every, "steps between saved states, which --resume goes on from; 0: only when interrupted")
+  app.add_option("--save-every", a.care.save_every, "steps between saved states, which --resume goes on from; 0: only when interrupted")
       ->capture_default_str()
       ->check(examples::whole_number(0));
-  app.add_flag("--resume", a.resume, "go on with unfinished runs from their newest saved state, instead of starting over");
+  app.add_flag("--resume", a.care.resume, "go on with unfinished runs from their newest saved state, instead of starting over");
   app.add_option("--limit", a.limit, "use the first ROWS rows only")->type_name("ROWS")->check(examples::whole_number(1));
   app.add_option("--batch", a.options.batch, "sequences in a micro-batch")
       ->capture_default_str()
@@ -87,7 +81,7 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--max-length", a.options.max_length, "samples are cut to so many tokens")
       ->capture_default_str()
       ->check(examples::whole_number(2));
-  app.add_flag("--timings", a.timings, "say what each process spent on computing and on the others; also in run.json");
+  app.add_flag("--timings", a.care.timings, "say what each process spent on computing and on the others; also in run.json");
   examples::add_patience(app, a.patience);
   examples::add_device_options(app, a.engine);
   examples::add_keep_option(app, a.engine.keep);
@@ -134,22 +128,14 @@ nlohmann::json settings_of(const FineTuneOptions& options) {
           {"max_length", options.max_length}};
 }
 
-/// A run with all that it depends on.
-struct PlannedRun {
-  examples::SweepRun run;
-  FineTuneOptions options;
-  nlohmann::json settings;
-  bool finished = false;  ///< before this program began
-};
-
 /// All that is known before the first step.
 struct Work {
   std::unique_ptr<examples::Engine> engine;
   std::vector<Sample> samples;
-  std::vector<PlannedRun> runs;
+  std::vector<examples::PlannedRun> runs;
 };
 
-std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples::SweepRun>& runs, const FineTuneOptions& common,
+std::vector<examples::PlannedRun> plan_runs(const Arguments& a, const std::vector<examples::SweepRun>& runs, const FineTuneOptions& common,
                                   std::span<const Sample> samples) {
   const auto where = [](const std::string& path) {
     return std::filesystem::absolute(path).lexically_normal().string();
@@ -157,7 +143,7 @@ std::vector<PlannedRun> plan_runs(const Arguments& a, const std::vector<examples
   const nlohmann::json model{{"path", where(a.engine.model.string())}, {"fingerprint", examples::fingerprint_of_model(a.engine.model)}};
   const nlohmann::json data{
       {"path", where(a.data)}, {"rows", samples.size()}, {"fingerprint", examples::fingerprint_of(samples)}};
-  std::vector<PlannedRun> planned;
+  std::vector<examples::PlannedRun> planned;
   for (const examples::SweepRun& run : runs) {
     FineTuneOptions options = common;
     options.learning_rate = run.learning_rate;
@@ -189,13 +175,13 @@ Work prepare(const Arguments& a, ProcessGroup& group) {
   Work work;
   together(group, [&] { work = load(a); });
   nlohmann::json started = work.runs.front().settings;
-  started.update({{"lr", a.learning_rates}, {"seeds", a.seeds}, {"bad_steps", a.bad_steps}, {"save_every", a.save_every},
-                  {"resume", a.resume}, {"timings", a.timings}});
+  started.update({{"lr", a.learning_rates}, {"seeds", a.seeds}, {"bad_steps", a.care.bad_steps}, {"save_every", a.care.save_every},
+                  {"resume", a.care.resume}, {"timings", a.care.timings}});
   examples::agree(group, std::move(started));
   std::string finished;
   together(group, [&] {
     if (group.index() != 0) return;
-    for (const PlannedRun& run : work.runs)
+    for (const examples::PlannedRun& run : work.runs)
       finished += examples::examine_run(run.run.folder, run.settings) == examples::RunState::finished ? '1' : '0';
   });
   finished = from_first(group, finished);
@@ -203,176 +189,10 @@ Work prepare(const Arguments& a, ProcessGroup& group) {
   return work;
 }
 
-/// The line of metrics.jsonl for a step; one that was not applied names its rows of the data, which count from 1.
-nlohmann::ordered_json metrics_of(const StepReport& step, std::span<const std::size_t> samples) {
-  nlohmann::ordered_json line{{"step", step.step},
-                              {"loss", step.loss},
-                              {"grad_norm", step.gradient_norm},
-                              {"lr", step.learning_rate},
-                              {"tokens", step.tokens},
-                              {"seconds", step.seconds}};
-  if (step.applied) return line;
-  line["applied"] = false;
-  for (const std::size_t sample : samples) line["rows"].push_back(sample + 1);
-  return line;
-}
-
-/// How a run ended, as the program's exit status says it.
-enum class RunEnd : int { finished = 0, not_finite = 3, interrupted = 4 };
-
-/// Sees the steps of a run as they are made: its number, that of the run's first in this program, and some words.
-using OnStep = std::function<void(std::size_t step, std::size_t first, const std::string& words)>;
-
-/// One run, in its folder, which process 0 of the run's group reads and writes.
-class RunInFolder {
- public:
-  RunInFolder(const Arguments& a, const PlannedRun& planned, const Work& work, ProcessGroup& group, const examples::StopSignals& signals)
-      : a_(a),
-        planned_(planned),
-        folder_(planned.run.folder),
-        group_(group),
-        signals_(signals),
-        epoch_(work.samples.size(), planned.options.batch, planned.options.accumulate),
-        states_(folder_) {
-    together(group_, [&] { training_ = work.engine->fine_tune(work.samples, planned.options, group); });
-    together(group_, [&] {  // only then the folder is made: training may be refused
-      if (writes()) lock_.emplace(folder_);
-    });
-  }
-
-  RunEnd train(const OnStep& on_step) {
-    const bool goes_on = a_.resume && resume();
-    together(group_, [&] { begin(!goes_on); });
-    const std::size_t first = training_->steps_done() + 1;
-    const Traffic before = group_.traffic();
-    while (!training_->finished()) {
-      const StepReport step = training_->step();
-      seconds_ += step.seconds;
-      if (lock_) lock_->check();
-      const auto line = metrics_of(step, training_->samples_of_step());
-      if (metrics_) metrics_->write(line);
-      count(line);
-      if (bad_ == a_.bad_steps) return end_after_bad_steps();
-      char words[64];
-      std::snprintf(words, sizeof words, "loss %.4f  %.0f tokens/s", step.loss, static_cast<double>(totals_.tokens) / totals_.seconds);
-      on_step(step.step, first, words);
-      if (training_->finished()) break;
-      if (stop_wanted()) return end_interrupted();
-      if (a_.save_every > 0 && step.step % a_.save_every == 0) save_state();
-    }
-    if (a_.timings) gather_timings(before);
-    if (writes()) finish();
-    return RunEnd::finished;
-  }
-
- private:
-  [[nodiscard]] bool writes() const { return group_.index() == 0; }
-
-  void begin(bool from_the_start) {
-    if (!writes()) return;
-    examples::begin_run(folder_, planned_.settings, from_the_start);
-    metrics_.emplace(folder_ / "metrics.jsonl");
-  }
-  void finish() {
-    totals_.epochs = static_cast<double>(totals_.steps) / static_cast<double>(epoch_.steps());
-    training_->save(folder_, a_.engine.model.string());
-    examples::finish_run(folder_, planned_.settings, totals_);
-    states_.remove_all();
-  }
-
-  /// Goes on from the newest state that can be read. \return false: there is none.
-  bool resume() {
-    std::vector<std::filesystem::path> files;
-    together(group_, [&] {
-      if (writes()) files = states_.newest_first();
-    });
-    const std::size_t count_of_files = std::stoul(from_first(group_, text(files.size())));
-    files.resize(count_of_files);
-    for (std::size_t k = 0; k < files.size(); ++k) {
-      try {
-        training_->resume(files[k]);
-      } catch (const DataError& error) {
-        if (k + 1 == files.size()) throw;
-        if (writes()) std::cerr << error.what() << "; going on from the state before it\n";
-        continue;
-      }
-      count_kept_metrics();
-      if (writes())
-        std::cerr << folder_.string() << ": goes on after step " << training_->steps_done() << " of " << training_->total_steps() << '\n';
-      return true;
-    }
-    return false;
-  }
-  void count_kept_metrics() {
-    together(group_, [&] {
-      if (!writes()) return;
-      for (const auto& line : examples::keep_metrics(folder_ / "metrics.jsonl", training_->steps_done())) count(line);
-    });
-    bad_ = std::stoul(from_first(group_, text(bad_)));
-  }
-
-  /// Adds a line of the metrics to the totals.
-  void count(const nlohmann::ordered_json& line) {
-    totals_.steps = line.at("step");
-    totals_.tokens += line.at("tokens").get<std::size_t>();
-    totals_.seconds += line.at("seconds").get<double>();
-    totals_.final_loss = line.at("loss").is_number() ? line.at("loss").get<double>() : std::numeric_limits<double>::quiet_NaN();
-    bad_ += line.contains("applied") ? 1 : 0;
-  }
-  /// Whether any process was asked to stop.
-  [[nodiscard]] bool stop_wanted() const {
-    double asked = signals_.received() ? 1 : 0;
-    group_.sum(std::span(&asked, 1));
-    return asked > 0;
-  }
-  void save_state() const {
-    if (writes()) states_.save(training_->steps_done(), [this](const std::filesystem::path& file) { training_->save_state(file); });
-  }
-  RunEnd end_after_bad_steps() const {
-    if (writes())
-      std::cerr << '\n' << folder_.string() << ": ended at step " << totals_.steps << ": the loss or the gradient of " << bad_
-                << (bad_ == 1 ? " step" : " steps") << " was not finite (--bad-steps); metrics.jsonl names their rows of " << a_.data
-                << ". Nothing was changed by them; a lower --lr may help, unless the model or these rows hold such numbers.\n";
-    return RunEnd::not_finite;
-  }
-  RunEnd end_interrupted() const {
-    save_state();
-    if (writes())
-      std::cerr << '\n' << folder_.string() << ": stopped after step " << totals_.steps << " of " << training_->total_steps()
-                << "; its state is saved, the same command with --resume goes on\n";
-    return RunEnd::interrupted;
-  }
-
-  /// What every process has spent on the steps of this program, into the totals.
-  void gather_timings(const Traffic& before) {
-    const Traffic now = group_.traffic();
-    const double waiting = now.seconds - before.seconds;
-    const nlohmann::json mine{{"process", group_.name(group_.index())},
-                              {"computing_seconds", seconds_ - waiting},
-                              {"waiting_seconds", waiting},
-                              {"bytes_sent", now.bytes_sent - before.bytes_sent}};
-    for (const std::string& one : group_.gather(mine.dump())) totals_.processes.push_back(nlohmann::json::parse(one));
-  }
-
-  const Arguments& a_;
-  const PlannedRun& planned_;
-  const std::filesystem::path& folder_;
-  ProcessGroup& group_;
-  const examples::StopSignals& signals_;
-  EpochPlan epoch_;
-  std::unique_ptr<examples::Training> training_;
-  std::optional<examples::RunLock> lock_;
-  std::optional<examples::JsonLines> metrics_;
-  examples::RunStates states_;
-  examples::RunTotals totals_;
-  double seconds_ = 0;  // of the steps made by this program
-  std::size_t bad_ = 0;
-};
-
 /// A line a run, from what the folders say.
-void print_runs(const std::vector<PlannedRun>& planned) {
+void print_runs(const std::vector<examples::PlannedRun>& planned) {
   examples::Table table({"run", "steps", "final loss", "seconds", "tokens/s", "made"});
-  for (const PlannedRun& run : planned) {
+  for (const examples::PlannedRun& run : planned) {
     const nlohmann::json totals = examples::read_run(run.run.folder).totals;
     const auto number = [&](const char* key, int digits) {
       const nlohmann::json value = totals.is_object() ? totals.value(key, nlohmann::json()) : nlohmann::json();
@@ -385,9 +205,9 @@ void print_runs(const std::vector<PlannedRun>& planned) {
 }
 
 /// A line a process of every run, from what the folders say.
-void print_timings(const std::vector<PlannedRun>& planned) {
+void print_timings(const std::vector<examples::PlannedRun>& planned) {
   examples::Table table({"run", "process", "computing s", "waiting s", "MB sent"});
-  for (const PlannedRun& run : planned) {
+  for (const examples::PlannedRun& run : planned) {
     const nlohmann::json totals = examples::read_run(run.run.folder).totals;
     if (!totals.is_object()) continue;
     for (const nlohmann::json& one : totals.value("processes", nlohmann::json::array()))
@@ -400,23 +220,24 @@ void print_timings(const std::vector<PlannedRun>& planned) {
 /// The worst end; a run that was interrupted ends the program.
 class Ends {
  public:
-  void add(RunEnd end) { worst_ = std::max(worst_, end); }
-  [[nodiscard]] bool interrupted() const { return worst_ == RunEnd::interrupted; }
-  [[nodiscard]] RunEnd worst() const { return worst_; }
+  void add(examples::RunEnd end) { worst_ = std::max(worst_, end); }
+  [[nodiscard]] bool interrupted() const { return worst_ == examples::RunEnd::interrupted; }
+  [[nodiscard]] examples::RunEnd worst() const { return worst_; }
 
  private:
-  RunEnd worst_ = RunEnd::finished;
+  examples::RunEnd worst_ = examples::RunEnd::finished;
 };
 
 /// One run after the other, each by all processes.
-RunEnd train_in_turn(const Arguments& a, const Work& work, ProcessGroup& group, const examples::StopSignals& signals) {
+examples::RunEnd train_in_turn(const Arguments& a, const Work& work, ProcessGroup& group, const examples::StopSignals& signals) {
+  const examples::RunInputs inputs{*work.engine, work.samples, a.engine.model.string()};
   Ends ends;
   for (std::size_t i = 0; i < work.runs.size() && !ends.interrupted(); ++i) {
-    const PlannedRun& run = work.runs[i];
+    const examples::PlannedRun& run = work.runs[i];
     if (run.finished) continue;
     const std::string title = work.runs.size() == 1 ? "" : text("run ", i + 1, "/", work.runs.size(), " ", run.run.title(), "  ");
     std::optional<examples::Progress> progress;
-    ends.add(RunInFolder(a, run, work, group, signals).train([&](std::size_t step, std::size_t first, const std::string& words) {
+    ends.add(examples::RunInFolder(inputs, a.care, run, group, signals).train([&](std::size_t step, std::size_t first, const std::string& words) {
       if (group.index() != 0) return;
       if (!progress) progress.emplace(run.options.steps, examples::ProgressStyle{.start = first - 1});
       progress->update(step, title + words);
@@ -426,9 +247,9 @@ RunEnd train_in_turn(const Arguments& a, const Work& work, ProcessGroup& group, 
 }
 
 /// Every process takes runs of its own; process 0 shows how far all of them are.
-RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& group, const examples::StopSignals& signals) {
-  std::vector<const PlannedRun*> left;
-  for (const PlannedRun& run : work.runs)
+examples::RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& group, const examples::StopSignals& signals) {
+  std::vector<const examples::PlannedRun*> left;
+  for (const examples::PlannedRun& run : work.runs)
     if (!run.finished) left.push_back(&run);
   const auto processes = static_cast<std::size_t>(group.size()), index = static_cast<std::size_t>(group.index());
 
@@ -440,11 +261,12 @@ RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& group, cons
     steps[static_cast<std::size_t>(process)] = std::stoul(report);
     progress->update(std::accumulate(steps.begin(), steps.end(), std::size_t(0)), words);
   };
+  const examples::RunInputs inputs{*work.engine, work.samples, a.engine.model.string()};
   Ends ends;
   std::size_t done = 0;
   double reported = 0;
   for (std::size_t i = index; i < left.size() && !ends.interrupted(); i += processes) {
-    ends.add(RunInFolder(a, *left[i], work, one_process(), signals).train([&](std::size_t step, std::size_t, const std::string& said) {
+    ends.add(examples::RunInFolder(inputs, a.care, *left[i], one_process(), signals).train([&](std::size_t step, std::size_t, const std::string& said) {
       done = i / processes * left[i]->options.steps + step;
       if (const double now = examples::steady_seconds(); now - reported > 0.1) {
         words = text(left.size(), " runs by ", processes, " processes  ", left[i]->run.title(), "  ", said);
@@ -455,7 +277,7 @@ RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& group, cons
   }
   group.report(text(done), on_report);
   group.end_reports(on_report);
-  for (const std::string& end : group.gather(text(static_cast<int>(ends.worst())))) ends.add(static_cast<RunEnd>(std::stoi(end)));
+  for (const std::string& end : group.gather(text(static_cast<int>(ends.worst())))) ends.add(static_cast<examples::RunEnd>(std::stoi(end)));
   return ends.worst();
 }
 
@@ -463,16 +285,16 @@ RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& group, cons
 int finetune(const Arguments& a, ProcessGroup& group) {
   group.set_patience(a.patience);
   const Work work = prepare(a, group);
-  for (const PlannedRun& run : work.runs) {
+  for (const examples::PlannedRun& run : work.runs) {
     if (!run.finished || group.index() != 0) continue;
     std::cerr << run.run.folder.string() << ": is finished, skipped\n";
     examples::RunStates(run.run.folder).remove_all();  // one that was killed just after it finished has left them
   }
   const examples::StopSignals signals;
   const bool deal = group.size() > 1 && work.runs.size() >= static_cast<std::size_t>(group.size());
-  const RunEnd end = deal ? deal_runs(a, work, group, signals) : train_in_turn(a, work, group, signals);
-  if (group.index() == 0 && work.runs.size() > 1 && end != RunEnd::interrupted) print_runs(work.runs);
-  if (group.index() == 0 && a.timings) print_timings(work.runs);
+  const examples::RunEnd end = deal ? deal_runs(a, work, group, signals) : train_in_turn(a, work, group, signals);
+  if (group.index() == 0 && work.runs.size() > 1 && end != examples::RunEnd::interrupted) print_runs(work.runs);
+  if (group.index() == 0 && a.care.timings) print_timings(work.runs);
   return static_cast<int>(end);
 }
 }  // namespace
