@@ -206,9 +206,11 @@ std::vector<Work::Target> targets_of(const Arguments& a) {
   return targets;
 }
 
-Work load(const Arguments& a) {
+Work load(const Arguments& a, const ProcessGroup& group) {
   Work work;
-  work.engine = examples::make_engine(a.engine);
+  examples::EngineOptions engine = a.engine;
+  engine.gpu = group.index_on_host();
+  work.engine = examples::make_engine(engine);
   work.tokenizer.emplace(examples::load_tokenizer(a.engine, *work.engine));
   work.questions = read_questions(a, *work.tokenizer, work.engine->positions());
   work.targets = targets_of(a);
@@ -255,7 +257,7 @@ void evaluate_adapter(const Arguments& a, const Work& work, const Work::Target& 
 void evaluate(const Arguments& a, ProcessGroup& group) {
   group.set_patience(a.patience);
   Work work;
-  together(group, [&] { work = load(a); });
+  together(group, [&] { work = load(a, group); });
   for (const Work::Target& target : work.targets) {
     if (group.index() == 0 && !target.title.empty()) std::cout << target.title << "\n";
     if (!target.adapter.empty()) evaluate_adapter(a, work, target, group);

@@ -157,11 +157,13 @@ std::vector<examples::PlannedRun> plan_runs(const Arguments& a, const std::vecto
   return planned;
 }
 
-Work load(const Arguments& a) {
+Work load(const Arguments& a, const ProcessGroup& group) {
   Work work;
+  examples::EngineOptions engine = a.engine;
+  engine.gpu = group.index_on_host();
   const auto runs = examples::sweep_runs(a.learning_rates, a.seeds, a.output);
   FineTuneOptions options = options_of(a);
-  work.engine = examples::make_engine(a.engine);
+  work.engine = examples::make_engine(engine);
   options.max_length = std::min(options.max_length, work.engine->positions());
   work.samples = make_samples(examples::load_tokenizer(a.engine, *work.engine), read_jsonl(a.data, a.limit), options.max_length);
   if (options.steps == 0)
@@ -173,7 +175,7 @@ Work load(const Arguments& a) {
 /// Loads all, in processes that were started alike; refuses, before anything is written, folders that hold other runs.
 Work prepare(const Arguments& a, ProcessGroup& group) {
   Work work;
-  together(group, [&] { work = load(a); });
+  together(group, [&] { work = load(a, group); });
   nlohmann::json started = work.runs.front().settings;
   started.update({{"lr", a.learning_rates}, {"seeds", a.seeds}, {"bad_steps", a.care.bad_steps}, {"save_every", a.care.save_every},
                   {"resume", a.care.resume}, {"timings", a.care.timings}});
@@ -291,6 +293,7 @@ int finetune(const Arguments& a, ProcessGroup& group) {
     examples::RunStates(run.run.folder).remove_all();  // one that was killed just after it finished has left them
   }
   const examples::StopSignals signals;
+  const auto between_gpus = a.engine.device == examples::DeviceKind::cuda ? examples::sums_between_gpus(group) : nullptr;
   const bool deal = group.size() > 1 && work.runs.size() >= static_cast<std::size_t>(group.size());
   const examples::RunEnd end = deal ? deal_runs(a, work, group, signals) : train_in_turn(a, work, group, signals);
   if (group.index() == 0 && work.runs.size() > 1 && end != examples::RunEnd::interrupted) print_runs(work.runs);

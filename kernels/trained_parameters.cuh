@@ -41,10 +41,13 @@ class TrainedParameters<T, cuda::OnDevice> {
   [[nodiscard]] float* gradients() const { return gradients_.data(); }               ///< what kernels add to
   void clear_gradients() { backend_.clear(gradients_.data(), parameters_.size()); }  ///< sets them to zero, in stream order
 
-  /// By way of the host all gradients are added together, in the end.
-  void start_sum(ProcessGroup&, std::size_t, std::size_t) {}
-  /// Adds the gradients of all processes.
+  /// Where the group sums on devices: starts to add the gradients of `count` parameters from `first` on, behind what is on the stream.
+  void start_sum(ProcessGroup& group, std::size_t first, std::size_t count) {
+    if (group.device_sums() != nullptr) group.device_sums()->start(gradients_.data() + first, count, backend_.device().stream());
+  }
+  /// Waits for these sums; elsewhere all gradients are added now, by way of the host.
   void finish_sums(ProcessGroup& group) {
+    if (group.device_sums() != nullptr) return group.device_sums()->finish();
     if (group.size() == 1) return;
     std::vector<float> sums(parameters_.size());
     backend_.fetch(gradients_.data(), std::span(sums));

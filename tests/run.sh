@@ -59,6 +59,7 @@ check_with_clang() {
   eigen=$(pkg-config --variable=prefix eigen3 2>/dev/null || echo /usr)/include/eigen3
   flags="-std=c++20 -fsyntax-only -Wall -Wextra -Wconversion -Wshadow -Werror -Iinclude -Itests -Iexamples -Ibench -I$generated -isystem $eigen"
   flags+=" -DBOOST_TEST_DYN_LINK -DLINDEN_TEST_DIR=\"tests\""
+  flags+=" -DLINDEN_MPI -DOMPI_SKIP_MPICXX $(pkg-config --cflags-only-I ompi | sed 's/-I/-isystem /g')"
   find examples bench tests/graph "$generated/Llama31_8B.cpp" -name '*.cpp' -not -path 'bench/kernels/*' -print0 |
     xargs -0 -P "$jobs" -n 1 clang++ $flags
   # Kernels written for one kind of vector unit, whichever this machine has.
@@ -84,8 +85,15 @@ nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
 
 # build_and_test_cuda ARCHITECTURES TARGETS LABELS [CMAKE_OPTION...]: the GPU backend and its programs, and their tests.
 build_and_test_cuda() {
+  local nccl=() reason
+  python3 -m pip --version >/dev/null 2>&1 || bash cmake/install_packages.sh python3-pip
+  if reason=$(bash cmake/get_nccl.sh build/nccl); then
+    nccl=(-DLINDEN_MPI=ON -DLINDEN_NCCL=ON -DNCCL_ROOT="$PWD/build/nccl")
+  else
+    echo "SKIPPED sums between GPUs: $reason"
+  fi
   cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="$1" \
-    -DLINDEN_CONFIGURATIONS=WordProblems "${@:4}" >/dev/null
+    -DLINDEN_CONFIGURATIONS=WordProblems "${nccl[@]}" "${@:4}" >/dev/null
   cmake --build --preset cuda --parallel "$jobs" --target $2
   ctest --preset cuda --label-regex "$3" | skipped_before_summary cuda
 }

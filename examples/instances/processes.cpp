@@ -9,6 +9,9 @@
 #ifdef LINDEN_MPI
 #include <linden/distributed/mpi_group.hpp>
 #endif
+#ifdef LINDEN_NCCL
+#include <linden/distributed/nccl_sums.hpp>
+#endif
 
 namespace linden::examples {
 
@@ -22,7 +25,7 @@ int launched() {
   return most;
 }
 
-#ifdef LINDEN_MPI
+#if defined(LINDEN_MPI) && defined(_OPENMP)
 /// The host and the processors that this process may use, in one word.
 std::string place(const std::string& host) {
   cpu_set_t cores;
@@ -34,11 +37,9 @@ std::string place(const std::string& host) {
 
 /// Processes that may use the same processors each take their part of them.
 void share_processors(MpiGroup& group) {
-#ifdef _OPENMP
   const auto places = group.gather(place(group.host(group.index())));
   const auto sharing = std::ranges::count(places, places[static_cast<std::size_t>(group.index())]);
   if (std::getenv("OMP_NUM_THREADS") == nullptr) omp_set_num_threads(std::max(1, omp_get_num_procs() / static_cast<int>(sharing)));
-#endif
 }
 #endif
 
@@ -52,13 +53,26 @@ ProcessGroup& processes() {
   if (group.size() < expected)
     throw UsageError(text("was started ", expected, " times, but MPI knows of ", group.size(), group.size() == 1 ? " process" : " processes",
                           "; start it with the launcher of the MPI it was built with, or with srun --mpi=pmix"));
+#ifdef _OPENMP
   static const bool shared = (share_processors(group), true);
   (void)shared;
+#endif
   return group;
 #else
   if (expected == 1) return one_process();
   throw UsageError(text("was started ", expected, " times, but this build has no MPI; configure it with LINDEN_MPI=ON"));
 #endif
+}
+
+std::unique_ptr<DeviceSums> sums_between_gpus([[maybe_unused]] ProcessGroup& group) {
+#ifdef LINDEN_NCCL
+  int gpus = 0;
+  if (cudaGetDeviceCount(&gpus) != cudaSuccess) gpus = 0;
+  double without_own = group.index_on_host() < gpus ? 0 : 1;
+  group.sum(std::span(&without_own, 1));
+  if (group.size() > 1 && without_own == 0) return std::make_unique<NcclSums>(group);
+#endif
+  return nullptr;
 }
 
 }  // namespace linden::examples

@@ -18,7 +18,7 @@ class CudaRuntime {
   using Model = cuda::DeviceLlama<C, T>;
   static constexpr std::array policies{Keep::everything, Keep::costly, Keep::inputs};
 
-  explicit CudaRuntime([[maybe_unused]] const EngineOptions& options) {
+  explicit CudaRuntime(const EngineOptions& options) : device_(options.gpu % std::max(1, cuda::device_count())) {
 #ifdef LINDEN_CUDNN  // else make_engine has refused it
     if (options.attention != AttentionBy::cudnn) return;
     device_.set_attention(cuda::make_cudnn_attention());

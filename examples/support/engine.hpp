@@ -27,6 +27,7 @@ struct EngineOptions {
   DeviceKind device = DeviceKind::cpu;
   Compute compute = Compute::bf16;
   AttentionBy attention = AttentionBy::own;
+  int gpu = 0;               ///< which GPU: this number modulo how many there are
   std::optional<Keep> keep;  ///< what training keeps for its backward passes; none: the device decides
 };
 

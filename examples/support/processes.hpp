@@ -5,6 +5,7 @@
 /// Errors  UsageError where the processes cannot find each other, and where they were not started alike.
 
 #include <linden/train/process_group.hpp>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -16,6 +17,10 @@ namespace linden::examples {
 
 /// The processes of this run: it alone, unless a launcher started it. Begins MPI at the first call; instances/processes.cpp.
 [[nodiscard]] ProcessGroup& processes();
+
+/// Where the build has NCCL and every process has a GPU of its own, gradients are added between GPUs; elsewhere by way of the host.
+/// Called in all processes when their GPUs are in use; the group's sums are those of what is returned; instances/processes.cpp.
+[[nodiscard]] std::unique_ptr<DeviceSums> sums_between_gpus(ProcessGroup& group);
 
 /// --patience
 inline void add_patience(CLI::App& app, double& seconds) {

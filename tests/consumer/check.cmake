@@ -4,6 +4,7 @@
 #               deb            the same from the Debian package, unpacked
 #               vcpkg          the same as vcpkg's port installs it, with a stand-in for vcpkg
 #               cuda           the component for GPUs, installed
+#               distributed    the component for several processes, installed; alone and as two
 #               add_subdirectory, fetch_content
 #               pkg_config     from an install below DESTDIR, without CMake
 #   EVERYTHING  ON: every public header, too; TWICE: in two translation units
@@ -14,7 +15,7 @@ function(must)
   execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
-foreach(tool COMPILER PKG_CONFIG DPKG_DEB NVCC)
+foreach(tool COMPILER PKG_CONFIG DPKG_DEB MPIEXEC NVCC)
   if(DEFINED ${tool} AND NOT ${tool})
     message("Test case \"consumer/${WAY}\" is skipped because SKIPPED: its ${tool} was not found")
     return()
@@ -72,6 +73,14 @@ elseif(WAY STREQUAL "cuda")
   must(${CMAKE_COMMAND} --install ${LINDEN_BUILD} --prefix ${FOLDER}/prefix)
   consume(cuda -DWAY=find_package -DCUDA=ON -DCMAKE_CUDA_COMPILER=${NVCC} -DCMAKE_CUDA_ARCHITECTURES=90
           -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
+
+elseif(WAY STREQUAL "distributed")
+  must(${CMAKE_COMMAND} --install ${LINDEN_BUILD} --prefix ${FOLDER}/prefix)
+  consume(distributed -DWAY=find_package -DDISTRIBUTED=ON -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
+  foreach(allowed OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM OMPI_MCA_rmaps_base_oversubscribe)
+    set(ENV{${allowed}} 1)
+  endforeach()
+  must(${MPIEXEC} -n 2 ${FOLDER}/build/distributed)
 
 elseif(WAY STREQUAL "pkg_config")
   set(ENV{DESTDIR} ${FOLDER}/root)

@@ -70,6 +70,36 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
   for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]) / std::abs(b[i]));
   return largest;
 }
+/// Sums of one process: what they are told.
+class Listening final : public DeviceSums {
+ public:
+  std::size_t started = 0;
+  int finishes = 0;
+  bool unfinished = false;
+
+  void start(float* values, std::size_t count, void*) override {
+    started += values != nullptr ? count : 0;
+    unfinished = true;
+  }
+  void finish() override {
+    ++finishes;
+    unfinished = false;
+  }
+  [[nodiscard]] double bytes_sent() const override { return 0; }
+};
+
+/// A group of one process that has them.
+class Alone final : public ProcessGroup {
+ public:
+  [[nodiscard]] int size() const override { return 1; }
+  [[nodiscard]] int index() const override { return 0; }
+  void sum(std::span<float>) override { throw Error("the gradients came to the host"); }
+  void sum(std::span<double>) override {}
+  [[nodiscard]] std::vector<std::string> gather(const std::string& mine) override { return {mine}; }
+  void report(const std::string&, const OnReport&) override {}
+  void end_reports(const OnReport&) override {}
+};
+
 constexpr std::array kinds{AdapterKind::lora, AdapterKind::dylora, AdapterKind::matryoshka, AdapterKind::stratified};
 }  // namespace
 
@@ -180,3 +210,19 @@ BOOST_AUTO_TEST_CASE(a_step_allocates_nothing_waits_only_at_its_end_and_replays_
   BOOST_TEST(largest_difference(losses, on_cpu(o, data).losses) < 1e-4);
 }
 #endif
+
+BOOST_AUTO_TEST_CASE(gradients_are_added_on_devices_where_the_group_can) {
+  const auto data = samples(12);
+  const auto o = options(AdapterKind::stratified, 4);
+  const Run expected = on_device<float>(o, data);
+  Listening sums;
+  Alone group;
+  group.set_device_sums(&sums);
+  cuda::Device device;
+  DeviceTuner<float> tuner(cuda::DeviceLlama<Small, float>(model(), device), data, o, cuda::OnDevice(device), group);
+  const Run found = run(tuner);
+  BOOST_TEST((found.adapter == expected.adapter));
+  BOOST_TEST(sums.started == 4 * expected.adapter.size());  // every gradient once a step
+  BOOST_TEST(sums.finishes == 4);
+  BOOST_TEST(!sums.unfinished);
+}

@@ -263,7 +263,8 @@ BOOST_AUTO_TEST_CASE(a_state_is_gone_on_from_by_any_number_of_processes) {
     Tuner whole = tuner_of(data, options, one_process());
     while (!whole.finished()) (void)whole.step();
     const std::vector<float> expected = parameters_of(whole);
-    for (const auto& [before, after] : {std::pair(2, 2), std::pair(3, 2), std::pair(1, 4), std::pair(4, 1)}) {
+    for (const auto& counts : {std::pair(2, 2), std::pair(3, 2), std::pair(1, 4), std::pair(4, 1)}) {
+      const int before = counts.first, after = counts.second;
       std::vector<float> uninterrupted, ended;
       test::ThreadProcesses::run(before, [&](ProcessGroup& group) {
         Tuner tuner = tuner_of(data, options, group);

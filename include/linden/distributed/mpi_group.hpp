@@ -49,6 +49,9 @@ class MpiGroup final : public ProcessGroup {
   [[nodiscard]] std::string name(int process) const override {
     return text("process ", process, " of ", size(), host(process).empty() ? "" : text(" (on ", host(process), ")"));
   }
+  [[nodiscard]] int index_on_host() const override {
+    return static_cast<int>(std::count(hosts_.begin(), hosts_.begin() + index(), host(index())));
+  }
   /// Where a process runs.
   [[nodiscard]] const std::string& host(int process) const { return hosts_[static_cast<std::size_t>(process)]; }
 
@@ -100,7 +103,10 @@ class MpiGroup final : public ProcessGroup {
   }
 
   void set_patience(double seconds) override { patience_ = Seconds(seconds); }
-  [[nodiscard]] Traffic traffic() const override { return {sums_.bytes_sent() + letters_.bytes_sent() + text_bytes_, waited_.count()}; }
+  [[nodiscard]] Traffic traffic() const override {
+    const double of_devices = device_sums() == nullptr ? 0 : device_sums()->bytes_sent();
+    return {sums_.bytes_sent() + letters_.bytes_sent() + text_bytes_ + of_devices, waited_.count()};
+  }
   /// MPI_Abort.
   void end_all(int status) override {
     MPI_Abort(processes_.all, status);

@@ -18,7 +18,8 @@ class MpiLetters {
   void send(int process, int tag, std::string words) {
     (void)all_sent();
     bytes_sent_ += static_cast<double>(words.size());
-    Letter& letter = sent_.emplace_back(std::move(words));
+    sent_.push_back({std::move(words)});
+    Letter& letter = sent_.back();
     check_mpi(MPI_Isend(letter.words.data(), static_cast<int>(letter.words.size()), MPI_BYTE, process, tag, processes_.all, &letter.request),
               "a letter");
   }

@@ -169,8 +169,8 @@ class FineTuner {
     trained_.clear_gradients();
     accumulate(step_of_epoch, targets, report);
     report.loss = pass_.loss();
+    group_->sum(std::span(&report.loss, 1));  // all have come this far, and started their sums
     trained_.finish_sums(*group_);
-    group_->sum(std::span(&report.loss, 1));
     report.gradient_norm = std::isfinite(report.loss) ? update(report.learning_rate) : std::numeric_limits<double>::quiet_NaN();
     report.applied = std::isfinite(report.gradient_norm);
   }

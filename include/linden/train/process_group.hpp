@@ -27,6 +27,20 @@ struct Traffic {
   double seconds = 0;     ///< until they had come, waiting for slower processes included
 };
 
+/// Sums over all processes of values in the memory of a device, which a group may offer beside its own.
+class DeviceSums {
+ public:
+  DeviceSums() = default;
+  DeviceSums(const DeviceSums&) = delete;
+  DeviceSums& operator=(const DeviceSums&) = delete;
+  virtual ~DeviceSums() = default;
+  /// Starts a sum behind what is on the stream (a cudaStream_t); nobody touches the values before finish().
+  virtual void start(float* values, std::size_t count, void* stream) = 0;
+  /// Waits for all that were started; to be called when all processes are known to have started theirs.
+  virtual void finish() = 0;
+  [[nodiscard]] virtual double bytes_sent() const = 0;  ///< by this process, so far
+};
+
 /// What a run asks of its processes. All of them make the same calls, in the same order, with as many values.
 class ProcessGroup {
  public:
@@ -43,6 +57,9 @@ class ProcessGroup {
   /// finish_sums() has waited for all that were started.
   virtual void start_sum(std::span<float> values) { sum(values); }
   virtual void finish_sums() {}
+  /// Sums on devices, where there are some; null otherwise. They must outlive their use.
+  [[nodiscard]] DeviceSums* device_sums() const { return device_sums_; }
+  void set_device_sums(DeviceSums* sums) { device_sums_ = sums; }  ///< offers them, or no more
   /// Every process's text, in the order of their numbers.
   [[nodiscard]] virtual std::vector<std::string> gather(const std::string& mine) = 0;
 
@@ -54,6 +71,8 @@ class ProcessGroup {
   /// The end of such work: waits until all processes have come here; process 0 has then seen all their reports.
   virtual void end_reports(const OnReport& on_report) = 0;
 
+  /// The number of this process among those of its host, from 0.
+  [[nodiscard]] virtual int index_on_host() const { return index(); }
   /// How messages call a process.
   [[nodiscard]] virtual std::string name(int process) const { return text("process ", process, " of ", size()); }
   /// How long to wait for a process that gives no sign of life, where the implementation can tell.
@@ -61,6 +80,9 @@ class ProcessGroup {
   [[nodiscard]] virtual Traffic traffic() const { return {}; }  ///< since the group was made
   /// Ends the others, which do not know why this one must end with that status. Does not return, where there are others.
   virtual void end_all(int /*status*/) {}
+
+ private:
+  DeviceSums* device_sums_ = nullptr;
 };
 
 namespace detail {
