@@ -395,6 +395,34 @@ BOOST_FIXTURE_TEST_CASE(an_evaluation_is_the_same_byte_for_byte, Folder, *here) 
   }
 }
 
+BOOST_FIXTURE_TEST_CASE(an_evaluation_that_loses_a_process_goes_on_later, Folder, *here) {
+  run(1, "adapter", {"--steps", "2"});
+  std::string questions;
+  for (int k = 0; k < 100; ++k) questions += json{{"question", "What is " + std::to_string(k) + "?"}, {"answer", "#### 1"}}.dump() + "\n";
+  const auto asked = file("questions.jsonl", questions), documents = path() / "result.documents.jsonl", result = path() / "result.json";
+  const Words words{"evaluate", "--model", model, "--adapter", output, "--data", asked, "--metric", "exact_match", "--max-tokens", "100",
+                    "--json", result, "--patience", "1"};
+  BOOST_REQUIRE(run_program(words).status == 0);
+  const std::string expected = content_of(result);
+  std::filesystem::remove(documents);
+  for (const int signal : {SIGKILL, SIGSTOP})
+    for (std::size_t lost = 0; lost < 2; ++lost) {
+      std::filesystem::remove(result);
+      const long before = lines(documents);
+      const RunningProgram running(by(2, words));
+      while (lines(documents) < before + 5) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      ::kill(processes_of(running.process(), 2)[lost], signal);
+      const Ended ended = running.wait();
+      BOOST_TEST(ended.status != 0);
+      if (std::filesystem::exists(result)) BOOST_TEST((content_of(result) == expected));  // the process was lost when all was measured
+      if (signal == SIGKILL) continue;
+      BOOST_REQUIRE(said(ended.err).size() == 1U);
+      BOOST_TEST(contains(said(ended.err)[0], ": linden: process " + std::to_string(lost) + " of 2 (on "), ended.err);
+    }
+  BOOST_REQUIRE(run_program(by(2, words)).status == 0);
+  BOOST_TEST((content_of(result) == expected));
+}
+
 BOOST_FIXTURE_TEST_CASE(evaluations_that_differ_are_refused, Folder, *here) {
   run(1, "adapter", {"--steps", "2"});
   const Words words = by(1, {"evaluate", "--model", model, "--adapter", output, "--data", data, "--metric", "loss", "--json", path() / "r.json"});
