@@ -253,6 +253,7 @@ examples::RunEnd deal_runs(const Arguments& a, const Work& work, ProcessGroup& g
   std::vector<const examples::PlannedRun*> left;
   for (const examples::PlannedRun& run : work.runs)
     if (!run.finished) left.push_back(&run);
+  if (left.empty()) return examples::RunEnd::finished;
   const auto processes = static_cast<std::size_t>(group.size()), index = static_cast<std::size_t>(group.index());
 
   std::optional<examples::Progress> progress;
