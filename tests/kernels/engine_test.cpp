@@ -44,7 +44,7 @@ template <class Engine>
 std::vector<double> losses(const EngineOptions& options, const std::filesystem::path& adapter) {
   Engine engine(options);
   const auto data = samples();
-  const auto run = engine.fine_tune(data, training());
+  const auto run = engine.fine_tune(data, training(), one_process());
   std::vector<double> all;
   while (!run->finished()) all.push_back(run->step().loss);
   run->save(adapter, "base");
