@@ -39,6 +39,7 @@ shift
 exec ip netns exec \$host unshare --uts sh -c "hostname \$host && \$*"
 END
 chmod +x "$here/shell"
+"$here/shell" "${addresses[0]}" true 2>"$here/why" || skip "no step into a namespace: $(cat "$here/why")"
 on_hosts() { # LIST_OF_HOSTS PROGRAM...
   local list=$1
   shift
