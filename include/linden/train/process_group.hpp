@@ -56,7 +56,7 @@ class ProcessGroup {
   /// A sum of values that may travel while other work is done; they must stay where they are, and nobody may touch them, until
   /// finish_sums() has waited for all that were started.
   virtual void start_sum(std::span<float> values) { sum(values); }
-  virtual void finish_sums() {}
+  virtual void finish_sums() {}  ///< waits for all sums that were started
   /// Sums on devices, where there are some; null otherwise. They must outlive their use.
   [[nodiscard]] DeviceSums* device_sums() const { return device_sums_; }
   void set_device_sums(DeviceSums* sums) { device_sums_ = sums; }  ///< offers them, or no more
